@@ -1,0 +1,75 @@
+"""How the engines' functions are compiled: exact, without reference counts, kept on disk."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Self, TypeVar
+
+import numba
+from numba import njit
+from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_ENGINES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "*", "engine", "*.py")
+
+_OPTIONS: dict[str, Any] = {
+    # No fastmath and no parallel: the order of additions is part of the definition.
+    "fastmath": False,
+    "error_model": "numpy",
+    "nogil": True,
+    # Kernels allocate nothing, so counting references to their arrays only costs: without it a bar takes
+    # a fifth of the time. An allocation in a kernel fails to compile, which is as it should be.
+    "_nrt": False,
+}
+
+
+class EngineCacheLocator:
+    """Keeps machine code where numba would, and drops it when any engine module changes.
+
+    Numba itself looks only at the file of the compiled entry, so a change in a part that lives in another
+    module would go unnoticed and give stale results.
+    """
+
+    def __init__(self, locator: Any) -> None:
+        self._locator = locator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._locator, name)
+
+    def get_source_stamp(self) -> str:
+        return _engines_digest()
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> Self | None:
+        for kind in (UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator):
+            locator = kind.from_function(py_func, py_file)
+            if locator is not None:
+                return cls(locator)
+        return None
+
+
+@cache
+def _engines_digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(glob.glob(_ENGINES)):
+        with open(path, "rb") as source:
+            digest.update(source.read())
+    return digest.hexdigest()
+
+
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{EngineCacheLocator.__name__}"
+
+
+def entry(function: Function) -> Function:
+    """Compile a function that Python calls; the machine code is kept on disk."""
+    compiled: Function = njit(cache=True, **_OPTIONS)(function)
+    return compiled
+
+
+def part(function: Function) -> Function:
+    """Compile a function that only entries and other parts call; it becomes part of its caller."""
+    compiled: Function = njit(forceinline=True, **_OPTIONS)(function)
+    return compiled
