@@ -1,0 +1,7 @@
+"""URLs of backtests: ``api`` below /api/v1/, ``pages`` below /web/."""
+
+from django.urls import URLPattern
+
+api: list[URLPattern] = []
+
+pages: list[URLPattern] = []

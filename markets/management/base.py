@@ -1,0 +1,61 @@
+"""How every command of the service behaves: exit codes, one clear line for a mistake, progress."""
+
+import sys
+import time
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from markets.errors import InvalidInputError, NoCandlesError, SmcError
+
+
+class SmcCommand(BaseCommand):
+    """A command that ends 0 on success, 1 on failure with one line, 2 on bad arguments; never with a traceback
+    for a user's mistake. Subclasses write ``run``.
+    """
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Django turns a bad argument into CommandError when called from code; here it always ends the command.
+        parser.called_from_command_line = True
+        return parser
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self.run(**options)
+        except NoCandlesError as error:
+            self.fail(str(error), returncode=1)
+        except InvalidInputError as error:
+            self.fail(str(error), returncode=2)
+        except (SmcError, OSError) as error:
+            self.fail(str(error), returncode=1)
+        except KeyboardInterrupt:
+            self.fail("interrupted", returncode=1)
+
+    def run(self, **options: Any) -> None:
+        raise NotImplementedError
+
+    def fail(self, message: str, *, returncode: int = 1) -> NoReturn:
+        raise CommandError(" ".join(message.split()), returncode=returncode)
+
+
+class ProgressLine:
+    """Says how far long work is: one line that renews itself on a terminal, plain lines now and then elsewhere."""
+
+    def __init__(self, command: BaseCommand, what: str) -> None:
+        self._out = command.stderr
+        self._what = what
+        self._is_terminal = sys.stderr.isatty()
+        self._last_shown = 0.0
+
+    def show(self, fraction: float, detail: str = "") -> None:
+        now = time.monotonic()
+        if now - self._last_shown < (0.1 if self._is_terminal else 5.0) and fraction < 1.0:
+            return
+        self._last_shown = now
+        filled = int(24 * min(1.0, fraction))
+        bar = f"[{'#' * filled}{'.' * (24 - filled)}] " if self._is_terminal else ""
+        line = f"{self._what} {bar}{fraction:4.0%} {detail}".rstrip()
+        ending = "\r" if self._is_terminal and fraction < 1.0 else "\n"
+        self._out.write(f"\x1b[2K{line}" if self._is_terminal else line, ending=ending)
+        self._out.flush()
