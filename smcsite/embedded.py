@@ -55,11 +55,11 @@ def start_server(folder: Path, *, port: int | None = None, preexec: Callable[[],
     configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(_configuration(folder, port=port, password=password))
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own binary and file
         [server_binary(), str(configuration)],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=preexec,
+        preexec_fn=preexec,  # noqa: PLW1509 - called before threads start
     )
     _await_port(process, port)
     return EmbeddedServer(process, f"redis://:{password}@127.0.0.1:{port}")
