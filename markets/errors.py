@@ -8,6 +8,8 @@ SmcError
 │   ├── NoCandlesError           valid request, nothing stored for it
 │   └── TooLargeError            over a cap, which the message names
 ├── ConflictError                the thing is not in a state that allows this
+├── JobCancelledError            the job's work is to stop: cancelled, or another worker has it
+├── NotFoundError                no such thing under that id
 ├── ExchangeError                give up and tell someone
 │   ├── GeoBlockedError          the exchange refuses this location
 │   ├── BadAnswerError           an answer that is not what the protocol says
@@ -77,6 +79,16 @@ class TooLargeError(InvalidInputError):
 class ConflictError(SmcError):
     code = "conflict"
     title = "Conflict"
+
+
+class JobCancelledError(SmcError):
+    code = "job-cancelled"
+    title = "The job was cancelled"
+
+
+class NotFoundError(SmcError):
+    code = "not-found"
+    title = "Not found"
 
 
 class ExchangeError(SmcError):

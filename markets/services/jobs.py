@@ -1,0 +1,168 @@
+"""The life of a job. The row is the truth; every change of state is one conditional update.
+
+queued ──take──▶ running ──finish──▶ done
+   ▲                │ ├──fail──▶ failed
+   └─requeue_lost───┘ └──cancelled──▶ cancelled
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from markets.errors import ConflictError, JobCancelledError
+from markets.models import ENDED_STATES, Job, JobState
+
+J = TypeVar("J", bound=Job)
+
+MAX_ATTEMPTS = 3
+LOST_AFTER = timedelta(seconds=20)
+REDISPATCH_AFTER = timedelta(seconds=30)
+_REPORT_SECONDS = 0.25
+
+
+def submit(job: J, *, key: str | None = None) -> J:
+    """Save ``job`` as a queued row.
+
+    With a ``key`` seen before, the former job is returned if it asked for the same; another request under
+    the same key raises ``ConflictError``.
+    """
+    job.kind = job._meta.model_name or ""
+    job.spec_digest = hashlib.sha256(json.dumps([job.kind, job.spec], sort_keys=True).encode()).hexdigest()
+    job.idempotency_key = f"{job.owner_id or ''}:{key}" if key else None
+    if key is None:
+        job.save()
+        return job
+    try:
+        with transaction.atomic():
+            job.save()
+    except IntegrityError:
+        former = type(job)._default_manager.filter(idempotency_key=job.idempotency_key).first()
+        if former is None or former.spec_digest != job.spec_digest:
+            raise ConflictError(f"the idempotency key {key[:60]!r} was used for another request") from None
+        return former
+    return job
+
+
+def take(model: type[J], job_id: int, *, worker: str) -> J | None:
+    """Turn a queued job into a running one of ``worker``; None when it is not there to be taken."""
+    now = timezone.now()
+    taken = Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(
+        state=JobState.RUNNING, worker=worker, started_at=now, heartbeat_at=now, attempts=F("attempts") + 1,
+        progress=0.0, stage="", eta_seconds=None,
+    )  # fmt: skip
+    return model._default_manager.get(pk=job_id) if taken else None
+
+
+class Progress:
+    """Tells the row how far its work is. ``report`` is cheap: it writes at most four times a second.
+
+    Raises ``JobCancelledError`` when someone asked to cancel, or when the job was given to another worker.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._began = self._reported = time.monotonic()
+
+    def report(self, fraction: float, stage: str = "") -> None:
+        now = time.monotonic()
+        if now - self._reported < _REPORT_SECONDS and fraction < 1.0:
+            return
+        self._reported = now
+        fraction = min(1.0, max(0.0, fraction))
+        elapsed = now - self._began
+        ours = Job.objects.filter(pk=self._job.pk, state=JobState.RUNNING, worker=self._job.worker)
+        is_ours = ours.update(
+            progress=fraction,
+            stage=stage[:120],
+            eta_seconds=elapsed * (1.0 - fraction) / fraction if fraction > 0.01 else None,
+            heartbeat_at=timezone.now(),
+        )
+        if not is_ours or Job.objects.filter(pk=self._job.pk, is_cancel_requested=True).exists():
+            raise JobCancelledError(f"job {self._job.pk} was cancelled or taken over")
+
+
+def finish(job: Job, result: dict[str, Any]) -> bool:
+    """Turn a running job into a done one; False when it is not this worker's any more."""
+    return _end(job, JobState.DONE, result=result, progress=1.0, stage="", eta_seconds=0.0, error="")
+
+
+def fail(job: Job, reason: str) -> bool:
+    return _end(job, JobState.FAILED, error=reason, eta_seconds=None)
+
+
+def cancelled(job: Job) -> bool:
+    return _end(job, JobState.CANCELLED, eta_seconds=None)
+
+
+def _end(job: Job, state: JobState, **changes: Any) -> bool:
+    ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker)
+    return bool(ours.update(state=state, finished_at=timezone.now(), **changes))
+
+
+def put_back(job: Job, reason: str) -> bool:
+    """Queue a running job again without counting the attempt, as for a deployment."""
+    ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker)
+    return bool(
+        ours.update(
+            state=JobState.QUEUED, stage=reason[:120], attempts=F("attempts") - 1, dispatched_at=None, worker=""
+        )
+    )
+
+
+def request_cancel(job_id: int) -> Job:
+    """Ask a job to end. A queued one ends at once, a running one within seconds.
+
+    Raises ``ConflictError`` when it has ended already.
+    """
+    Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(
+        state=JobState.CANCELLED, is_cancel_requested=True, finished_at=timezone.now()
+    )
+    Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(is_cancel_requested=True, stage="cancelling")
+    job = Job.objects.get(pk=job_id)
+    if job.state in ENDED_STATES and not job.is_cancel_requested:
+        raise ConflictError(f"job {job_id} has ended: {job.state}")
+    return job
+
+
+def requeue_lost(model: type[Job], *, now: datetime) -> list[int]:
+    """Queue the jobs again whose worker fell silent; fail those that lost their last attempt.
+
+    Returns the ids that are queued again.
+    """
+    running = model._default_manager.filter(state=JobState.RUNNING, heartbeat_at__lt=now - LOST_AFTER)
+    again = []
+    for job in running:
+        unchanged = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, heartbeat_at=job.heartbeat_at)
+        if job.is_cancel_requested:
+            unchanged.update(state=JobState.CANCELLED, finished_at=now)
+        elif job.attempts >= MAX_ATTEMPTS:
+            unchanged.update(
+                state=JobState.FAILED, finished_at=now, error=f"failed after {job.attempts} attempts: worker lost"
+            )
+        elif unchanged.update(
+            state=JobState.QUEUED,
+            worker="",
+            dispatched_at=None,
+            stage=f"interrupted, retry {job.attempts}/{MAX_ATTEMPTS}",
+        ):
+            again.append(job.pk)
+    return again
+
+
+def due(model: type[Job], *, now: datetime) -> Sequence[int]:
+    """Return the queued jobs that are to be put on the queue, now or again, and note that they were.
+
+    The queue may lose a message or deliver it twice; ``take`` lets only one worker have the job.
+    """
+    waiting = Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=now - REDISPATCH_AFTER)
+    queued = model._default_manager.filter(waiting, state=JobState.QUEUED).order_by("id")
+    ids = list(queued.values_list("pk", flat=True)[:500])
+    Job.objects.filter(pk__in=ids, state=JobState.QUEUED).update(dispatched_at=now)
+    return ids
