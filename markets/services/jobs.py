@@ -7,21 +7,27 @@ queued ──take──▶ running ──finish──▶ done
 
 import hashlib
 import json
+import os
+import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from markets.errors import ConflictError, JobCancelledError
+from markets.errors import ConflictError, JobCancelledError, NotFoundError, SmcError
 from markets.models import ENDED_STATES, Job, JobState
 
 J = TypeVar("J", bound=Job)
 
 MAX_ATTEMPTS = 3
+HEARTBEAT_SECONDS = 5.0
 LOST_AFTER = timedelta(seconds=20)
 REDISPATCH_AFTER = timedelta(seconds=30)
 _REPORT_SECONDS = 0.25
@@ -88,6 +94,47 @@ class Progress:
             raise JobCancelledError(f"job {self._job.pk} was cancelled or taken over")
 
 
+def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str, Any]]) -> J | None:
+    """Take a job, do its work, and write down how it ended; None when it was not there to be taken.
+
+    An error of ours fails the job with its message; any other error fails it and is raised for the log.
+    """
+    job = take(model, job_id, worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
+    if job is None:
+        return None
+    try:
+        with _heartbeat(job):
+            finish(job, work(job, Progress(job)))
+    except JobCancelledError:
+        cancelled(job)
+    except SmcError as error:
+        fail(job, str(error))
+    except Exception as error:
+        fail(job, f"internal error: {type(error).__name__}")
+        raise
+    job.refresh_from_db()
+    return job
+
+
+@contextmanager
+def _heartbeat(job: Job) -> Iterator[None]:
+    """Keep the row's heartbeat fresh while its work is in one long step."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            Job.objects.filter(pk=job.pk, worker=job.worker).update(heartbeat_at=timezone.now())
+        connection.close()
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{job.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def finish(job: Job, result: dict[str, Any]) -> bool:
     """Turn a running job into a done one; False when it is not this worker's any more."""
     return _end(job, JobState.DONE, result=result, progress=1.0, stage="", eta_seconds=0.0, error="")
@@ -119,14 +166,17 @@ def put_back(job: Job, reason: str) -> bool:
 def request_cancel(job_id: int) -> Job:
     """Ask a job to end. A queued one ends at once, a running one within seconds.
 
-    Raises ``ConflictError`` when it has ended already.
+    Raises ``NotFoundError``, and ``ConflictError`` when it has ended already.
     """
-    Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    ended = Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(
         state=JobState.CANCELLED, is_cancel_requested=True, finished_at=timezone.now()
     )
-    Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(is_cancel_requested=True, stage="cancelling")
-    job = Job.objects.get(pk=job_id)
-    if job.state in ENDED_STATES and not job.is_cancel_requested:
+    asked = Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(is_cancel_requested=True, stage="cancelling")
+    job.refresh_from_db()
+    if not ended and not asked:
         raise ConflictError(f"job {job_id} has ended: {job.state}")
     return job
 
