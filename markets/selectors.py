@@ -1,13 +1,93 @@
-"""Reads of the market: the store of this process, pairs and series."""
+"""Reads of the market: the store of this process, pairs, series and their coverage."""
 
+from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 
 from django.conf import settings
+from django.db.models import QuerySet
 
-from markets.store import CandleStore
+from markets.errors import UnknownSymbolError
+from markets.models import Backfill, ExchangeGap, Pair, Series
+from markets.series import SeriesKey, Timeframe
+from markets.store import CandleStore, Coverage
 
 
 @cache
 def candle_store() -> CandleStore:
     """Return this process's store of candles, in the data folder of the settings."""
     return CandleStore(settings.DATA_ROOT, cache_seconds=settings.ENV.cache_ttl)
+
+
+def pairs() -> QuerySet[Pair]:
+    """Return every pair with its series."""
+    return Pair.objects.prefetch_related("series")
+
+
+def active_series() -> list[SeriesKey]:
+    """Return the series that are to be streamed and kept up to date."""
+    rows = Series.objects.filter(is_active=True, pair__is_active=True).select_related("pair")
+    return sorted(row.key for row in rows)
+
+
+def known_series() -> list[SeriesKey]:
+    """Return every series with a row, streamed or not."""
+    return sorted(row.key for row in Series.objects.select_related("pair"))
+
+
+def require_pair(symbol: str) -> Pair:
+    """Return the pair; raise ``UnknownSymbolError`` with near matches when there is none."""
+    pair = Pair.objects.filter(symbol=symbol).first()
+    if pair is None:
+        raise UnknownSymbolError(symbol[:40], near=near_symbols(symbol))
+    return pair
+
+
+def near_symbols(text: str) -> list[str]:
+    """Return up to five known symbols that look like ``text``."""
+    known = list(Pair.objects.values_list("symbol", flat=True))
+    wanted = text.upper()[:40]
+    holding = [symbol for symbol in known if wanted and wanted in symbol]
+    return list(dict.fromkeys([*holding, *get_close_matches(wanted, known, n=5, cutoff=0.5)]))[:5]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCoverage:
+    """What is stored of a series; ``coverage`` is None before its first candle."""
+
+    series: SeriesKey
+    coverage: Coverage | None
+
+    @property
+    def share(self) -> float:
+        """How many of the candles between the first and the last are stored, a fraction."""
+        if self.coverage is None:
+            return 0.0
+        step = self.series.timeframe.milliseconds
+        return self.coverage.count / ((self.coverage.last - self.coverage.first) // step + 1)
+
+
+def coverage_of(pair: Pair) -> list[SeriesCoverage]:
+    """Return the coverage of each timeframe of a pair (from ``pairs``, so that its series are at hand)."""
+    store = candle_store()
+    keys = sorted((SeriesKey.of(pair.symbol, row.timeframe) for row in pair.series.all()), key=_length)
+    return [SeriesCoverage(key, store.coverage(key)) for key in keys]
+
+
+def _length(key: SeriesKey) -> int:
+    return key.timeframe.minutes
+
+
+def exchange_gaps(series: SeriesKey) -> QuerySet[ExchangeGap]:
+    """Return what the exchange itself has not of a series, proven or suspected."""
+    return ExchangeGap.objects.filter(series__pair__symbol=series.symbol, series__timeframe=series.timeframe.value)
+
+
+def backfills() -> QuerySet[Backfill]:
+    """Return the backfill jobs, newest first."""
+    return Backfill.objects.select_related("owner")
+
+
+def timeframes_of(pair: Pair) -> list[Timeframe]:
+    """Return the timeframes of a pair (from ``pairs``), shortest first."""
+    return sorted((Timeframe(row.timeframe) for row in pair.series.all()), key=lambda each: each.minutes)

@@ -22,7 +22,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from markets.errors import ConflictError, JobCancelledError, NotFoundError, SmcError
-from markets.models import ENDED_STATES, Job, JobState
+from markets.models import Job, JobState
 
 J = TypeVar("J", bound=Job)
 

@@ -1,0 +1,97 @@
+"""The market's doors for Celery, and the one place that puts its work on a queue."""
+
+import logging
+from typing import Any
+
+from celery import Task, shared_task
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from markets.errors import ExchangeUnavailableError
+from markets.models import Backfill, Job, Series
+from markets.series import SeriesKey
+from markets.services import jobs, pairs
+from markets.services.backfilling import BackfillSource, backfill, plan_backfill
+from markets.services.exchange import open_exchange
+
+logger = logging.getLogger(__name__)
+
+
+def put_on_queue(task: "Task[..., Any]", job_id: int) -> bool:
+    """Hand a queued job to the workers; False when the broker is away.
+
+    The row stays queued then and ``dispatch`` hands it over later, so nothing is lost and nobody waits.
+    """
+    try:
+        task.apply_async((job_id,), retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("the broker is away, the job waits", extra={"job": job_id, "error": str(error)})
+        Job.objects.filter(pk=job_id).update(dispatched_at=None, stage="waiting for the broker")
+        return False
+    Job.objects.filter(pk=job_id, dispatched_at__isnull=True).update(dispatched_at=timezone.now())
+    return True
+
+
+def submit_backfill(job: Backfill, *, key: str | None = None) -> Backfill:
+    """Save the request and queue it; pages, API and admin all come through here."""
+    with transaction.atomic():
+        job = jobs.submit(job, key=key)
+        transaction.on_commit(lambda: put_on_queue(run_backfill, job.pk))
+    return job
+
+
+@shared_task(queue="exchange", time_limit=7_200, soft_time_limit=7_080)
+def run_backfill(job_id: int) -> None:
+    """Do a backfill job. Safe to repeat: the row lets one worker have it, the store merges by open time."""
+    jobs.perform(Backfill, job_id, _fill)
+
+
+def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
+    exchange = open_exchange()
+    plan = plan_backfill(exchange, job.series_key, start=job.start, end=job.end, source=BackfillSource(job.source))
+    filled = backfill(exchange, plan, progress.report)
+    return {
+        "added": filled.added,
+        "revised": filled.revised,
+        "gaps": [list(gap) for gap in filled.gaps[:1000]],
+        "exchange_gaps": len(filled.exchange_gaps),
+        "notes": list(filled.notes),
+    }
+
+
+@shared_task(
+    queue="exchange",
+    time_limit=7_200,
+    autoretry_for=(ExchangeUnavailableError,),
+    retry_backoff=True,
+    max_retries=8,
+)
+def backfill_series(key: str) -> None:
+    """Fetch the candles this series lacks. Safe to repeat: the store merges by open time."""
+    exchange = open_exchange()
+    plan = plan_backfill(exchange, SeriesKey.parse(key), start=None, end=None, source=BackfillSource.AUTO)
+    if plan.missing:
+        backfill(exchange, plan)
+
+
+@shared_task(queue="exchange", time_limit=120)
+def backfill_all() -> None:
+    """Look for gaps in every active series, one task each."""
+    for row in Series.objects.filter(is_active=True, pair__is_active=True).select_related("pair"):
+        backfill_series.delay(str(row.key))
+
+
+@shared_task(queue="exchange", time_limit=120, autoretry_for=(ExchangeUnavailableError,), max_retries=3)
+def refresh_pairs() -> None:
+    """Ask the exchange what has become of the pairs we know."""
+    pairs.refresh(open_exchange())
+
+
+@shared_task(queue="exchange", time_limit=60)
+def dispatch_backfills() -> None:
+    """Take up the backfills whose worker was lost, and hand over those that wait."""
+    now = timezone.now()
+    jobs.requeue_lost(Backfill, now=now)
+    for job_id in jobs.due(Backfill, now=now):
+        put_on_queue(run_backfill, job_id)
