@@ -1,0 +1,1 @@
+"""The market's part of the REST API."""

@@ -1,0 +1,74 @@
+"""How the API answers with many rows: JSON at once, CSV and Parquet as streams with flat memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
+from rest_framework.request import Request
+
+from markets.store.export import parquet_chunks
+
+Columns = dict[str, Any]  # equal lengths: arrays or lists
+
+_MEDIA = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+
+
+def json_answer(content: Any, *, status: int = 200) -> HttpResponse:
+    """Answer with JSON written by orjson: NaN becomes null, and a thousand rows cost less than a millisecond."""
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return HttpResponse(body, status=status, content_type="application/json")
+
+
+def file_answer(parts: Iterator[Columns], *, format_: str, name: str) -> HttpResponseBase:
+    """Answer with a file made of ``parts``, each some thousand rows with the same columns."""
+    chunks = csv_chunks(parts) if format_ == "csv" else parquet_chunks(parts)
+    answer = StreamingHttpResponse(_in_thread(chunks), content_type=_MEDIA[format_])
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{format_}"'
+    return answer
+
+
+async def _in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    # Under ASGI a plain iterator would be consumed whole before the first byte is sent.
+    end = object()
+    while (chunk := await asyncio.to_thread(next, chunks, end)) is not end:
+        yield chunk  # type: ignore[misc]  # the sentinel was just excluded
+
+
+def csv_chunks(parts: Iterable[Columns]) -> Iterator[bytes]:
+    """Write parts as CSV with one header; text that a spreadsheet would run as a formula is quoted by an apostrophe."""
+    is_first = True
+    for part in parts:
+        table = pd.DataFrame({name: _safe(column) for name, column in part.items()})
+        yield table.to_csv(index=False, header=is_first, lineterminator="\n").encode()
+        is_first = False
+
+
+def _safe(column: Any) -> Any:
+    if isinstance(column, list) or getattr(column, "dtype", np.dtype(float)).kind == "O":
+        return [safe_cell(value) for value in column]
+    return column
+
+
+def safe_cell(value: Any) -> Any:
+    """Return text that no spreadsheet takes for a formula; numbers stay as they are."""
+    if isinstance(value, str) and value.lstrip(" \"'").startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def unchanged_answer(
+    request: Request, tag_parts: Sequence[Any], make: Callable[[], HttpResponseBase]
+) -> HttpResponseBase:
+    """Answer with an ETag made of ``tag_parts``; 304 without making the answer when the client has it."""
+    tag = f'"{sha256(repr(tag_parts).encode()).hexdigest()[:24]}"'
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]
+    answer: HttpResponseBase = HttpResponseNotModified() if tag in known else make()
+    answer["ETag"] = tag
+    answer["Cache-Control"] = "private, max-age=0, must-revalidate"
+    return answer

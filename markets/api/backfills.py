@@ -1,0 +1,66 @@
+"""``/api/v1/backfills/``: asking for candles, and following the job."""
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from markets.api.jobs import JOB_PAGE, cancel_job, find_job, job_page, visible_jobs
+from markets.models import Backfill
+from markets.selectors import backfills, require_pair
+from markets.serializers import BackfillRequest, JobSerializer
+from markets.tasks import submit_backfill
+
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key and request give the same job."
+)
+
+
+class BackfillListView(APIView):
+    """Backfill jobs, newest first; POST asks for one."""
+
+    @extend_schema(operation_id="backfills", responses=JOB_PAGE)
+    def get(self, request: Request) -> Response:
+        return Response(job_page(request, visible_jobs(request, backfills())))
+
+    @extend_schema(
+        operation_id="submit_backfill",
+        request=BackfillRequest,
+        responses={202: JobSerializer},
+        parameters=[IDEMPOTENCY],
+    )
+    def post(self, request: Request) -> Response:
+        query = BackfillRequest(data=request.data)
+        query.is_valid(raise_exception=True)
+        wanted = query.validated_data
+        require_pair(wanted["symbol"])
+        job = Backfill(
+            symbol=wanted["symbol"],
+            timeframe=wanted["timeframe"].value,
+            start=wanted["start"],
+            end=wanted["end"],
+            source=wanted["source"],
+            note=wanted["note"],
+            owner=request.user if request.user.is_authenticated else None,
+            spec={**wanted, "timeframe": wanted["timeframe"].value},
+        )
+        job = submit_backfill(job, key=request.headers.get("Idempotency-Key"))
+        return Response(
+            JobSerializer(job).data, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"}
+        )
+
+
+class BackfillView(APIView):
+    """One backfill job."""
+
+    @extend_schema(operation_id="backfill", responses=JobSerializer)
+    def get(self, request: Request, job_id: int) -> Response:
+        return Response(JobSerializer(find_job(request, backfills(), job_id)).data)
+
+
+class BackfillCancelView(APIView):
+    """Ends a backfill job: at once when it waits, within seconds when it runs."""
+
+    @extend_schema(operation_id="cancel_backfill", request=None, responses={202: JobSerializer})
+    def post(self, request: Request, job_id: int) -> Response:
+        return cancel_job(request, backfills(), job_id)

@@ -1,0 +1,215 @@
+"""Shapes at the edge: what requests may ask, and how pairs, candles and jobs are told."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from rest_framework import serializers
+
+from markets.candles import Candles, TimeArray
+from markets.errors import InvalidInputError, TooLargeError
+from markets.models import Job, Pair
+from markets.selectors import SeriesCoverage, coverage_of
+from markets.series import SYMBOL_PATTERN, SeriesKey, Timeframe
+
+FORMATS = ("json", "csv", "parquet")
+_FIRST_YEAR, _LAST_YEAR = 2009, 2100
+_ALIASES = {"tf": "timeframe", "from_date": "from", "to_date": "to"}
+_WHOLE = re.compile(r"-?[0-9]{1,15}", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]{2,32})?", re.ASCII)
+
+
+def iso(time: int | None) -> str | None:
+    """Write a time (UTC ms) as the API does: 2024-01-31T15:45:00Z, with milliseconds only where there are any."""
+    if time is None:
+        return None
+    text = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds" if time % 1000 else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def iso_times(times: TimeArray) -> list[str]:
+    """Write whole seconds (UTC ms, shape (n,)) as ``iso`` does, many at once."""
+    texts: list[str] = np.char.add(np.datetime_as_string(times.astype("datetime64[ms]"), unit="s"), "Z").tolist()
+    return texts
+
+
+def parse_time(text: str) -> int:
+    """Read a date or a timestamp as UTC ms; one without a zone is UTC.
+
+    Raises ``ValueError`` that says what is expected.
+    """
+    expected = "a date such as 2024-01-31 or a timestamp such as 2024-01-31T15:45:00Z"
+    if _DATE.fullmatch(text.strip()) is None:
+        raise ValueError(expected)
+    try:
+        # A plus sign in a query string arrives as a space.
+        moment = datetime.fromisoformat(
+            re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", text.strip()) if "T" in text else text.strip()
+        )
+    except ValueError:
+        raise ValueError(expected) from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"{expected}, from {_FIRST_YEAR} to {_LAST_YEAR}")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+class TimeField(serializers.CharField):
+    """A moment, as UTC ms."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return parse_time(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(f"must be {error}") from None
+
+
+class SymbolField(serializers.CharField):
+    """A pair's symbol, such as BTCUSDT."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        if SYMBOL_PATTERN.fullmatch(text) is None:
+            raise serializers.ValidationError("must be 1 to 20 of A-Z and 0-9, such as BTCUSDT")
+        return text
+
+
+class TimeframeField(serializers.ChoiceField):
+    """A timeframe; letter case matters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=[each.value for each in Timeframe], **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return Timeframe(super().to_internal_value(data))
+
+
+class WholeField(serializers.CharField):
+    """A whole number in plain digits; more than ``cap`` is ``TooLargeError``, which names the cap."""
+
+    def __init__(self, *, low: int, high: int, is_cap: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high, self.is_cap = low, high, is_cap
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        if _WHOLE.fullmatch(text) is None:
+            raise serializers.ValidationError(f"must be a whole number from {self.low} to {self.high}")
+        if self.is_cap and int(text) > self.high:
+            raise TooLargeError(f"{self.field_name} is at most {self.high}, was {text}", field=self.field_name or "")
+        if not self.low <= int(text) <= self.high:
+            raise serializers.ValidationError(f"must be from {self.low} to {self.high}")
+        return int(text)
+
+
+class QuerySerializer(serializers.Serializer[Any]):
+    """Base of all query strings and specs: accepts the aliases ``tf``, ``from_date`` and ``to_date``."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        plain = {name: data[name] for name in data}
+        for alias, name in _ALIASES.items():
+            if alias in plain:
+                plain.setdefault(name, plain.pop(alias))
+        return super().to_internal_value(plain)
+
+
+class RangeQuery(QuerySerializer):
+    """A range of time, ``from`` inclusive and ``to`` exclusive."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # ``from`` is a word of Python, so these two cannot be written as attributes.
+        fields = super().get_fields()
+        fields["from"] = TimeField(required=False, help_text="First moment, inclusive.")
+        fields["to"] = TimeField(required=False, help_text="Last moment, exclusive.")
+        return fields
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs["start"], attrs["end"] = attrs.pop("from", None), attrs.pop("to", None)
+        if attrs["start"] is not None and attrs["end"] is not None and attrs["end"] <= attrs["start"]:
+            raise InvalidInputError("to must be after from", field="to")
+        return attrs
+
+
+class CandleQuery(RangeQuery):
+    """What ``GET /api/v1/candles/`` may ask."""
+
+    CAP = 5_000
+
+    symbol = SymbolField()
+    timeframe = TimeframeField()
+    limit = WholeField(low=1, high=CAP, is_cap=True, required=False, help_text="Default 500, at most 5,000.")
+    order = serializers.ChoiceField(choices=["asc", "desc"], default="asc")
+    format = serializers.ChoiceField(choices=FORMATS, default="json")
+
+    @property
+    def series(self) -> SeriesKey:
+        return SeriesKey(self.validated_data["symbol"], self.validated_data["timeframe"])
+
+
+class BackfillRequest(RangeQuery):
+    """What ``POST /api/v1/backfills/`` may ask."""
+
+    symbol = SymbolField()
+    timeframe = TimeframeField()
+    source = serializers.ChoiceField(choices=["auto", "archive", "rest"], default="auto")
+    note = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+
+class PairSerializer(serializers.ModelSerializer[Pair]):
+    """A pair with the coverage of its timeframes."""
+
+    class Meta:
+        model = Pair
+        fields = (
+            "symbol", "base_asset", "quote_asset", "status", "is_active", "tick_size", "step_size", "min_notional",
+        )  # fmt: skip
+
+    def to_representation(self, instance: Pair) -> dict[str, Any]:
+        stored = coverage_of(instance)
+        return {
+            **super().to_representation(instance),
+            "timeframes": [each.series.timeframe.value for each in stored],
+            "coverage": {each.series.timeframe.value: _coverage_json(each) for each in stored},
+        }
+
+
+def _coverage_json(of_series: SeriesCoverage) -> dict[str, Any]:
+    stored = of_series.coverage
+    if stored is None:
+        return {"first": None, "last": None, "candles": 0, "gaps": 0}
+    return {"first": iso(stored.first), "last": iso(stored.last), "candles": stored.count, "gaps": len(stored.gaps)}
+
+
+class CandleSerializer(serializers.Serializer[Any]):
+    """One closed candle. Prices in quote currency, volume in base currency."""
+
+    open_time = serializers.DateTimeField()
+    open = serializers.FloatField()
+    high = serializers.FloatField()
+    low = serializers.FloatField()
+    close = serializers.FloatField()
+    volume = serializers.FloatField()
+
+
+def candle_rows(candles: Candles) -> list[dict[str, Any]]:
+    """Return candles as the API tells them, column by column: one object a candle would cost ten times as much."""
+    names = ("open_time", "open", "high", "low", "close", "volume")
+    columns = [iso_times(candles.open_time), *(getattr(candles, name).tolist() for name in names[1:])]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    """A job of any kind."""
+
+    eta = serializers.FloatField(source="eta_seconds", allow_null=True, help_text="Seconds left, once that is known.")
+    metrics = serializers.JSONField(source="result", allow_null=True)
+    error = serializers.CharField(allow_blank=True)
+
+    class Meta:
+        model = Job
+        fields = (
+            "id", "kind", "state", "progress", "stage", "eta", "error", "attempts", "spec", "note", "created_at",
+            "started_at", "finished_at", "metrics",
+        )  # fmt: skip
