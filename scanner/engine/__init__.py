@@ -1,0 +1,1 @@
+"""Volatility as numbers: candles in, measures out."""

@@ -1,0 +1,32 @@
+"""The scanner's door for Celery: rankings made ahead, so that pages need not wait."""
+
+import logging
+
+from celery import shared_task
+from django.core.cache import cache
+
+from markets.selectors import known_series
+from markets.series import Timeframe
+from scanner.selectors import FRESH_SECONDS, cache_key, pack, scan
+
+logger = logging.getLogger(__name__)
+
+_LOCK = "scan:running"
+_LOCK_SECONDS = 60
+
+
+@shared_task(queue="scan", time_limit=60, soft_time_limit=45)
+def scan_all() -> None:
+    """Rank every stored timeframe. A scan that outlasts its period is not joined by another; the tick is skipped."""
+    if not cache.add(_LOCK, 1, _LOCK_SECONDS):
+        logger.warning("the last scan still runs, this one is skipped")
+        return
+    try:
+        for timeframe in sorted({key.timeframe for key in known_series()}, key=_length):
+            cache.set(cache_key(timeframe), pack(*scan(timeframe)), FRESH_SECONDS)
+    finally:
+        cache.delete(_LOCK)
+
+
+def _length(timeframe: Timeframe) -> int:
+    return timeframe.minutes
