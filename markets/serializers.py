@@ -1,5 +1,6 @@
 """Shapes at the edge: what requests may ask, and how pairs, candles and jobs are told."""
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -104,11 +105,29 @@ class WholeField(serializers.CharField):
         return int(text)
 
 
+class NumberField(serializers.FloatField):
+    """A finite number."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        number = super().to_internal_value(data)
+        if not math.isfinite(number):
+            raise serializers.ValidationError("must be a finite number")
+        return number
+
+
+def _given(data: Any, name: str) -> Any:
+    """Return a value, or the list of values where a query string names it several times."""
+    values = data.getlist(name) if hasattr(data, "getlist") else [data[name]]
+    return values[0] if len(values) == 1 else values
+
+
 class QuerySerializer(serializers.Serializer[Any]):
     """Base of all query strings and specs: accepts the aliases ``tf``, ``from_date`` and ``to_date``."""
 
     def to_internal_value(self, data: Any) -> Any:
-        plain = {name: data[name] for name in data}
+        if not hasattr(data, "keys"):
+            return super().to_internal_value(data)
+        plain = {name: _given(data, name) for name in data}
         for alias, name in _ALIASES.items():
             if alias in plain:
                 plain.setdefault(name, plain.pop(alias))
