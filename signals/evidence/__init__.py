@@ -1,0 +1,5 @@
+"""What a signal is worth: what followed it, against what follows any moment (docs/evidence.md)."""
+
+from signals.evidence.study import Evidence, EvidenceSpec, study
+
+__all__ = ["Evidence", "EvidenceSpec", "study"]

@@ -1,0 +1,288 @@
+"""A study: the tables of what one series' signals were worth over a range."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markets.candles import Candles, FloatArray
+from markets.errors import InvalidInputError, NoCandlesError
+from markets.series import Timeframe
+from signals.engine import DETECTOR_VERSION, Detector, Kind, Params, SignalTable
+from signals.engine.table import KIND_TEXT
+from signals.evidence.conditions import all_conditions
+from signals.evidence.nulls import adjusted, judge, shifted_means, wilson
+from signals.evidence.outcomes import TARGETS, IndexArray, average_true_ranges, first_passages, forward_returns
+from signals.evidence.zones import ZONE_KINDS, hold_rate
+
+# Fewer signals than this are told with their mean and n, and nothing is concluded from them.
+ENOUGH = 50
+# The stop of a kind that has none of its own, in ATR from the confirm close: as the breakout strategy's.
+_STOP_ATR = 2.0
+
+MAX_DRAWS, MAX_HORIZON, MAX_HORIZONS = 10_000, 1_000, 12
+
+Report = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSpec:
+    """What to study. Times are UTC ms; signals are chosen by confirm time, ``start`` <= time < ``end``.
+
+    ``horizons`` are candles, ``draws`` the shifts of the null, ``split`` the first moment of the
+    out-of-sample part. Raises ``InvalidInputError`` for values out of range.
+    """
+
+    start: int | None = None
+    end: int | None = None
+    horizons: tuple[int, ...] = (4, 12, 24, 48)
+    draws: int = 500
+    seed: int = 0
+    split: int | None = None
+    with_conditions: bool = False
+    params: Params = field(default_factory=Params)
+
+    def __post_init__(self) -> None:
+        if not self.horizons or len(self.horizons) > MAX_HORIZONS:
+            raise InvalidInputError(f"1 to {MAX_HORIZONS} horizons, were {len(self.horizons)}", field="horizons")
+        if any(not 1 <= each <= MAX_HORIZON for each in self.horizons):
+            raise InvalidInputError(f"a horizon is 1 to {MAX_HORIZON} candles, were {self.horizons}", field="horizons")
+        if not 100 <= self.draws <= MAX_DRAWS:
+            raise InvalidInputError(f"draws must be from 100 to {MAX_DRAWS:,}, was {self.draws}", field="draws")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise InvalidInputError("to must be after from", field="to")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The tables of a study, as plain rows. ``rows`` are forward returns, one a kind, direction and horizon."""
+
+    rows: list[dict[str, Any]]
+    passages: list[dict[str, Any]]
+    zones: list[dict[str, Any]]
+    conditions: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+
+def study(
+    candles: Candles,
+    timeframe: Timeframe,
+    spec: EvidenceSpec,
+    *,
+    higher: Mapping[Timeframe, Candles] | None = None,
+    report: Report = lambda fraction, stage: None,
+) -> Evidence:
+    """Study the signals that ``candles`` hold.
+
+    Parameters
+    ----------
+    candles
+        Every stored candle of the series up to the end of the range; the detector starts at the first.
+        Candles at or after ``spec.end`` are not read.
+    higher
+        Candles of higher timeframes, for the condition of their trend.
+    report
+        Told the fraction done and the stage; may raise to stop.
+
+    Raises
+    ------
+    NoCandlesError
+        No candle lies in the range.
+    """
+    candles = candles.between(None, spec.end)
+    first = 0 if spec.start is None else int(np.searchsorted(candles.open_time, spec.start))
+    if first >= len(candles):
+        raise NoCandlesError("no candles are stored in the range")
+    report(0.0, "finding signals")
+    table = Detector(spec.params).run(candles).table
+    subject = _Subject(candles, timeframe, spec, table, average_true_ranges(candles, spec.params.atr_period), first)
+    report(0.1, "forward returns")
+    rows = list(_return_rows(subject, _samples(subject)))
+    report(0.5, "first passages")
+    passages = list(_passage_rows(subject))
+    report(0.7, "zones")
+    zones = list(_zone_rows(subject))
+    conditions: list[dict[str, Any]] = []
+    if spec.with_conditions:
+        report(0.8, "conditions")
+        labels = all_conditions(table, candles, subject.atr, timeframe, higher or {})
+        conditions = list(_condition_rows(subject, labels))
+    _adjust([*rows, *conditions])
+    return Evidence(rows, passages, zones, conditions, _provenance(subject))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subject:
+    """What all tables of a study are made of. ``first`` is the index of the range's first candle."""
+
+    candles: Candles
+    timeframe: Timeframe
+    spec: EvidenceSpec
+    table: SignalTable
+    atr: FloatArray
+    first: int
+
+    @property
+    def confirm(self) -> IndexArray:
+        return self.table.rows["confirm_idx"].astype(np.int64)
+
+    @property
+    def direction(self) -> IndexArray:
+        return self.table.rows["direction"].astype(np.int64)
+
+    def in_range(self) -> NDArray[np.bool_]:
+        return self.confirm >= self.first
+
+    def groups(self) -> Iterator[tuple[Kind, int, NDArray[np.bool_]]]:
+        """Yield each kind and direction with the mask of its signals in the range."""
+        inside = self.in_range()
+        for kind in Kind:
+            of_kind = inside & (self.table.rows["kind"] == kind)
+            for direction in (1, -1):
+                yield kind, direction, of_kind & (self.direction == direction)
+
+    def rng(self, *salt: int) -> np.random.Generator:
+        """Return a generator of its own for each row, so that no row depends on which others are made."""
+        return np.random.default_rng([self.spec.seed, *salt])
+
+
+def _samples(subject: _Subject) -> dict[str, NDArray[np.bool_]]:
+    """Return the parts of the range: all of it, and what lies before and after the split."""
+    everything = subject.in_range()
+    if subject.spec.split is None:
+        return {"all": everything}
+    after = subject.candles.open_time[subject.confirm] >= subject.spec.split
+    return {"all": everything, "in": everything & ~after, "out": everything & after}
+
+
+def _return_rows(subject: _Subject, samples: Mapping[str, NDArray[np.bool_]]) -> Iterator[dict[str, Any]]:
+    for number, horizon in enumerate(subject.spec.horizons):
+        returns = _Returns(subject, horizon)
+        for kind, direction, mask in subject.groups():
+            for place, (sample, part) in enumerate(samples.items()):
+                row = returns.row(mask & part, direction, rng=subject.rng(kind, direction + 1, number, place))
+                yield {"kind": kind.name, "direction": direction, "horizon": horizon, "sample": sample, **row}
+
+
+def _condition_rows(subject: _Subject, labels: Mapping[str, NDArray[np.object_]]) -> Iterator[dict[str, Any]]:
+    for number, horizon in enumerate(subject.spec.horizons):
+        returns = _Returns(subject, horizon)
+        for kind, direction, mask in subject.groups():
+            for place, (condition, label) in enumerate(labels.items()):
+                for order, value in enumerate(sorted(set(label[mask].tolist()) - {""})):
+                    rng = subject.rng(kind, direction + 1, number, place, order, 1)
+                    row = returns.row(mask & (label == value), direction, rng=rng)
+                    yield {
+                        "kind": kind.name, "direction": direction, "horizon": horizon,
+                        "condition": condition, "value": value, **row,
+                    }  # fmt: skip
+
+
+class _Returns:
+    """Forward returns over one horizon, and the null that belongs to them."""
+
+    def __init__(self, subject: _Subject, horizon: int) -> None:
+        in_atr, fraction = forward_returns(subject.candles, subject.atr, horizon)
+        self._subject = subject
+        self._in_atr, self._fraction = in_atr[subject.first :], fraction[subject.first :]
+
+    def row(self, mask: NDArray[np.bool_], direction: int, *, rng: np.random.Generator) -> dict[str, Any]:
+        """Return the statistics of the masked signals whose whole horizon is stored."""
+        subject = self._subject
+        at = subject.confirm[mask] - subject.first
+        at = at[at < len(self._in_atr)]
+        n = len(at)
+        row: dict[str, Any] = {
+            "n": n, "mean_atr": None, "mean_pct": None, "hit_rate": None, "hit_low": None, "hit_high": None,
+            "drift_atr": None, "ci_low": None, "ci_high": None, "p_value": None, "q_value": None, "enough": n >= ENOUGH,
+        }  # fmt: skip
+        if n == 0:
+            return row
+        gained = direction * self._in_atr[at]
+        hits = int((gained > 0).sum())
+        interval = wilson(hits, n)
+        row |= {
+            "mean_atr": float(gained.mean()),
+            "mean_pct": 100 * float((direction * self._fraction[at]).mean()),
+            "hit_rate": hits / n,
+            "hit_low": interval[0] if interval else None,
+            "hit_high": interval[1] if interval else None,
+        }
+        if n >= ENOUGH:
+            shifts = rng.integers(1, len(self._in_atr), subject.spec.draws)
+            found = judge(direction * shifted_means(self._in_atr, at, shifts), row["mean_atr"])
+            row |= {
+                "drift_atr": found.drift, "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
+            }  # fmt: skip
+        return row
+
+
+def _adjust(rows: list[dict[str, Any]]) -> None:
+    """Fill in the q-values over everything the study looked at."""
+    for row, q_value in zip(rows, adjusted([row["p_value"] for row in rows]), strict=True):
+        row["q_value"] = q_value
+
+
+def _passage_rows(subject: _Subject) -> Iterator[dict[str, Any]]:
+    stops, horizon = _stops(subject), max(subject.spec.horizons)
+    for kind, direction, mask in subject.groups():
+        walked = first_passages(
+            subject.candles, subject.confirm[mask], subject.direction[mask], stops[mask], horizon=horizon
+        )
+        row: dict[str, Any] = {"kind": kind.name, "direction": direction, "n": int(mask.sum())}
+        for target in TARGETS:
+            hits, decided = walked.rate(target)
+            interval = wilson(hits, decided)
+            row[f"to_{target}r"] = {
+                "hits": hits,
+                "decided": decided,
+                "rate": hits / decided if decided else None,
+                "ci_low": interval[0] if interval else None,
+                "ci_high": interval[1] if interval else None,
+                # A fair game from 1 below to k above goes up first once in 1 + k.
+                "fair_rate": 1 / (1 + target),
+            }
+        has_any = bool(mask.any())
+        row["mae_r_p50"] = float(np.median(walked.mae_r)) if has_any else None
+        row["mfe_r_p50"] = float(np.median(walked.mfe_r)) if has_any else None
+        row["enough"] = row["n"] >= ENOUGH
+        yield row
+
+
+def _stops(subject: _Subject) -> FloatArray:
+    """Return each signal's own stop: a zone's far edge, a sweep's extreme, else 2 ATR from the close."""
+    rows, direction = subject.table.rows, subject.direction
+    far = np.where(direction > 0, rows["bottom"], rows["top"])
+    by_width = subject.candles.close[subject.confirm] - direction * _STOP_ATR * subject.atr[subject.confirm]
+    has_own = np.isin(rows["kind"], [*ZONE_KINDS, Kind.SWEEP])
+    return np.where(has_own, far, by_width)
+
+
+def _zone_rows(subject: _Subject) -> Iterator[dict[str, Any]]:
+    for kind, direction, mask in subject.groups():
+        if kind in ZONE_KINDS:
+            rate = hold_rate(
+                subject.candles, subject.table.rows[mask], subject.atr, rng=subject.rng(kind, direction + 1, 2)
+            )
+            yield {"kind": kind.name, "direction": direction, **asdict(rate), "enough": rate.touched >= ENOUGH}
+
+
+def _provenance(subject: _Subject) -> dict[str, Any]:
+    spec, candles = subject.spec, subject.candles
+    return {
+        "timeframe": subject.timeframe.value,
+        "candles": len(candles) - subject.first,
+        "first_time": int(candles.open_time[subject.first]),
+        "last_time": int(candles.open_time[-1]),
+        "signals": int(subject.in_range().sum()),
+        "horizons": list(spec.horizons),
+        "draws": spec.draws,
+        "seed": spec.seed,
+        "split": spec.split,
+        "params": asdict(spec.params),
+        "params_digest": spec.params.digest,
+        "detector_version": DETECTOR_VERSION,
+        "kinds": KIND_TEXT.tolist(),
+    }

@@ -1,0 +1,145 @@
+"""A study finds an edge that is there, none where there is none, and never reads past its end."""
+
+import json
+
+import numpy as np
+import pytest
+
+from markets.candles import Candle, Candles
+from markets.errors import InvalidInputError, NoCandlesError
+from markets.series import Timeframe
+from signals.engine import Detector, Kind, Params
+from signals.evidence import EvidenceSpec, study
+from signals.evidence.study import ENOUGH
+from tests.factories import walk
+
+TABLES = 400
+
+
+def with_edge_after(candles: Candles, *, drift_size: float, bars: int) -> Candles:
+    """Bend a walk so that, for ``bars`` candles after each BOS, it drifts by ``drift_size`` a candle in its direction.
+
+    The drift is added to the path as it goes on, so that later signals are found on the bent market.
+    """
+    detector, rows, offset, drift, left = Detector(Params()), [], 0.0, 0.0, 0
+    for candle in candles:
+        if left > 0:
+            offset += drift
+            left -= 1
+        step = drift if left > 0 else 0.0
+        open_, close = candle.open + offset - step, candle.close + offset
+        high, low = max(candle.high + offset, open_), min(candle.low + offset, open_)
+        bent = Candle(candle.open_time, open_, high, low, close, candle.volume)
+        rows.append(bent)
+        for signal in detector.step(bent).rows:
+            if signal["kind"] == Kind.BOS:
+                drift, left = drift_size * int(signal["direction"]), bars
+    return Candles.of(rows)
+
+
+def test_on_random_walks_few_tables_look_significant() -> None:
+    """Over 400 tables, each of a walk of its own, 3 to 7 percent of all p-values are below 0.05."""
+    p_values = []
+    for seed in range(TABLES):
+        rows = study(walk(seed, 2_600), Timeframe.M1, EvidenceSpec(horizons=(12,), draws=200, seed=seed)).rows
+        p_values += [row["p_value"] for row in rows if row["p_value"] is not None]
+    share = float((np.array(p_values) < 0.05).mean())
+    print(f"share of p < 0.05 over {len(p_values)} tables: {share:.4f}")
+    assert len(p_values) > 5 * TABLES
+    assert 0.03 <= share <= 0.07
+
+
+def test_a_planted_edge_is_found_with_its_sign_and_size() -> None:
+    bars, share, seed = 12, 0.12, 3
+    market = with_edge_after(walk(seed, 25_000), drift_size=share, bars=bars)
+    planted = share * (bars - 1) / float(np.median(market.high - market.low))
+    rows = study(market, Timeframe.M1, EvidenceSpec(horizons=(bars,), seed=1)).rows
+    for direction in (1, -1):
+        found = next(row for row in rows if row["kind"] == "BOS" and row["direction"] == direction)
+        print(f"seed {seed}: planted {planted:.3f}, found {found['mean_atr']:.3f}, p {found['p_value']:.4f}")
+        assert found["n"] >= ENOUGH
+        assert found["p_value"] < 0.01
+        assert found["ci_low"] <= planted <= found["ci_high"]
+
+
+def test_candles_after_the_end_change_no_past_statistic() -> None:
+    candles = walk(11, 6_000)
+    end = int(candles.open_time[4_000])
+    spec = EvidenceSpec(end=end, with_conditions=True, seed=5)
+    assert study(candles, Timeframe.M1, spec) == study(candles.first(4_000), Timeframe.M1, spec)
+
+
+def test_the_range_chooses_signals_by_confirm_time() -> None:
+    candles = walk(12, 5_000)
+    start, end = int(candles.open_time[2_000]), int(candles.open_time[4_500])
+    found = study(candles, Timeframe.M1, EvidenceSpec(start=start, end=end))
+    times = Detector(Params()).run(candles).table.column("confirm_time")
+    assert found.provenance["signals"] == int(((times >= start) & (times < end)).sum())
+
+
+def test_few_signals_are_told_without_a_conclusion() -> None:
+    found = study(walk(13, 400), Timeframe.M1, EvidenceSpec())
+    few = [row for row in found.rows if row["n"] < ENOUGH]
+    assert few
+    assert all(row["p_value"] is None and row["q_value"] is None and not row["enough"] for row in few)
+
+
+def test_mean_returns_agree_with_their_definition() -> None:
+    candles = walk(14, 3_000)
+    table = Detector(Params()).run(candles).table
+    rows = study(candles, Timeframe.M1, EvidenceSpec(horizons=(4, 24))).rows
+    for row in rows:
+        at = [
+            int(each["confirm_idx"])
+            for each in table.rows
+            if Kind(int(each["kind"])).name == row["kind"] and each["direction"] == row["direction"]
+        ]
+        at = [t for t in at if t + row["horizon"] < len(candles)]
+        gains = [
+            100 * row["direction"] * (candles.close[t + row["horizon"]] - candles.open[t + 1]) / candles.open[t + 1]
+            for t in at
+        ]
+        assert row["n"] == len(at)
+        if gains:
+            assert row["mean_pct"] == pytest.approx(np.mean(gains), rel=1e-9, abs=1e-12)
+            assert row["hit_rate"] == pytest.approx(np.mean([gain > 0 for gain in gains]))
+
+
+def test_a_split_gives_the_parts_before_and_after_it() -> None:
+    candles = walk(15, 4_000)
+    rows = study(candles, Timeframe.M1, EvidenceSpec(horizons=(4,), split=int(candles.open_time[2_500]))).rows
+    by_sample = {(row["kind"], row["direction"], row["sample"]): row["n"] for row in rows}
+    for kind, direction, sample in by_sample:
+        if sample == "all":
+            parts = by_sample[kind, direction, "in"] + by_sample[kind, direction, "out"]
+            assert parts == by_sample[kind, direction, "all"]
+
+
+def test_the_same_seed_gives_the_same_tables_and_they_fit_in_json() -> None:
+    candles, spec = walk(16, 3_000), EvidenceSpec(with_conditions=True, seed=9)
+    one, two = study(candles, Timeframe.M1, spec), study(candles, Timeframe.M1, spec)
+    assert one == two
+    json.dumps([one.rows, one.passages, one.zones, one.conditions, one.provenance], allow_nan=False)
+
+
+def test_q_values_correct_for_all_that_was_looked_at() -> None:
+    rows = study(walk(17, 6_000), Timeframe.M1, EvidenceSpec()).rows
+    known = sorted((row["p_value"], row["q_value"]) for row in rows if row["p_value"] is not None)
+    assert all(q >= p for p, q in known)
+    assert [q for _, q in known] == sorted(q for _, q in known)
+    smallest = min(p * len(known) / rank for rank, (p, _) in enumerate(known, start=1))
+    assert known[0][1] == pytest.approx(min(1.0, smallest))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"horizons": ()}, {"horizons": (0,)}, {"horizons": (4, 5_000)}, {"draws": 10}, {"start": 5, "end": 5}],
+)
+def test_a_spec_out_of_range_is_an_error(values: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError):
+        EvidenceSpec(**values)  # type: ignore[arg-type]
+
+
+def test_a_range_without_candles_is_an_error() -> None:
+    with pytest.raises(NoCandlesError):
+        study(walk(18, 100), Timeframe.M1, EvidenceSpec(start=4_000_000_000_000))
