@@ -1,0 +1,1 @@
+"""A local exchange that speaks Binance's protocol and replays a market at any speed (docs/replay.md)."""
