@@ -58,11 +58,16 @@ StreamEvent = CandleUpdate | Connected
 
 @dataclass(slots=True)
 class StreamHealth:
-    """What a market stream counts. Times are the monotonic clock in seconds."""
+    """What a market stream counts. Times are the monotonic clock in seconds.
+
+    ``rejected_frames`` could not be read, ``rejected_candles`` could but hold values that no candle has.
+    ``unconfirmed`` are the wanted series whose candle is overdue, or that never spoke: ask REST for them.
+    """
 
     connections: int = 0
     reconnects: int = 0
     rejected_frames: int = 0
+    rejected_candles: int = 0
     last_message_at: float = 0.0
     last_error: str = ""
     unconfirmed: set[SeriesKey] = field(default_factory=set)
