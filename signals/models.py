@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from markets.models import Job
+
 
 class PublishedSignal(models.Model):
     """A signal as it was published. Times ending in ``_time`` are candle open times, UTC ms."""
@@ -49,3 +51,14 @@ class PublishedSignal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol}:{self.timeframe} {self.kind} {self.direction:+d} {self.confirm_time}"
+
+
+class Study(Job):
+    """One study of what a series' signals were worth; its tables are the job's result."""
+
+    symbol = models.CharField(max_length=20)
+    timeframe = models.CharField(max_length=3)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "studies"

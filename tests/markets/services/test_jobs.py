@@ -1,0 +1,144 @@
+"""The life of a job's row: who may run it, how it ends, what happens when a worker falls silent."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from markets.errors import ConflictError, InvalidInputError, JobCancelledError, NotFoundError
+from markets.models import Backfill, Job, JobState
+from markets.services import jobs
+
+pytestmark = pytest.mark.django_db
+
+
+def queued(**changes: object) -> Backfill:
+    return jobs.submit(Backfill(symbol="BTCUSDT", timeframe="1m", spec={"symbol": "BTCUSDT"}, **changes))
+
+
+def taken(worker: str = "one") -> Backfill:
+    job = jobs.take(Backfill, queued().pk, worker=worker)
+    assert job is not None
+    return job
+
+
+def fresh(job: Job) -> Job:
+    return Job.objects.get(pk=job.pk)
+
+
+def test_only_one_worker_gets_a_job() -> None:
+    job = queued()
+    assert jobs.take(Backfill, job.pk, worker="one") is not None
+    assert jobs.take(Backfill, job.pk, worker="two") is None
+    assert fresh(job).attempts == 1
+
+
+def test_the_same_key_and_request_give_the_same_job() -> None:
+    def ask(spec: dict[str, str]) -> Backfill:
+        return jobs.submit(Backfill(symbol="BTCUSDT", timeframe="1m", spec=spec), key="a-key")
+
+    first = ask({"symbol": "BTCUSDT"})
+    assert ask({"symbol": "BTCUSDT"}).pk == first.pk
+    with pytest.raises(ConflictError, match="a-key"):
+        ask({"symbol": "ETHUSDT"})
+    assert Backfill.objects.count() == 1
+
+
+def test_work_that_ends_leaves_its_result_and_a_finished_row() -> None:
+    job = jobs.perform(Backfill, queued().pk, lambda job, progress: {"added": 7})
+    assert job is not None
+    assert (job.state, job.result, job.progress) == (JobState.DONE, {"added": 7}, 1.0)
+    assert job.finished_at is not None
+
+
+def test_an_error_of_ours_fails_the_job_with_its_message() -> None:
+    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
+        raise InvalidInputError("to must be after from")
+
+    job = jobs.perform(Backfill, queued().pk, work)
+    assert job is not None
+    assert (job.state, job.error) == (JobState.FAILED, "to must be after from")
+
+
+def test_any_other_error_fails_the_job_without_its_details_and_is_raised() -> None:
+    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
+        raise ZeroDivisionError("a path or a password")
+
+    job = queued()
+    with pytest.raises(ZeroDivisionError):
+        jobs.perform(Backfill, job.pk, work)
+    assert (fresh(job).state, fresh(job).error) == (JobState.FAILED, "internal error: ZeroDivisionError")
+
+
+def test_a_waiting_job_is_cancelled_at_once() -> None:
+    job = queued()
+    assert jobs.request_cancel(job.pk).state == JobState.CANCELLED
+    assert jobs.take(Backfill, job.pk, worker="one") is None
+
+
+def test_a_running_job_is_told_at_its_next_report_and_ends_cancelled() -> None:
+    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
+        jobs.request_cancel(job.pk)
+        progress.report(1.0)
+        raise AssertionError("report must have raised")
+
+    job = jobs.perform(Backfill, queued().pk, work)
+    assert job is not None
+    assert job.state == JobState.CANCELLED
+
+
+def test_cancelling_what_has_ended_is_a_conflict_and_what_is_not_there_is_not_found() -> None:
+    job = queued()
+    jobs.request_cancel(job.pk)
+    with pytest.raises(ConflictError, match="cancelled"):
+        jobs.request_cancel(job.pk)
+    with pytest.raises(NotFoundError):
+        jobs.request_cancel(10**9)
+
+
+def test_a_job_whose_worker_fell_silent_is_queued_again_and_given_up_after_three_attempts() -> None:
+    job = queued()
+    for attempt in (1, 2, 3):
+        assert jobs.take(Backfill, job.pk, worker=f"w{attempt}") is not None
+        later = timezone.now() + timedelta(seconds=21)
+        again = jobs.requeue_lost(Backfill, now=later)
+        assert again == ([job.pk] if attempt < 3 else [])
+    assert fresh(job).state == JobState.FAILED
+    assert fresh(job).error == "failed after 3 attempts: worker lost"
+
+
+def test_a_worker_that_lost_its_job_can_neither_report_nor_end_it() -> None:
+    job = taken("one")
+    jobs.requeue_lost(Backfill, now=timezone.now() + timedelta(seconds=21))
+    assert jobs.take(Backfill, job.pk, worker="two") is not None
+    with pytest.raises(JobCancelledError):
+        jobs.Progress(job).report(1.0)
+    assert not jobs.finish(job, {"added": 1})
+    assert fresh(job).state == JobState.RUNNING
+
+
+def test_a_living_worker_keeps_its_job() -> None:
+    job = taken()
+    assert jobs.requeue_lost(Backfill, now=timezone.now() + timedelta(seconds=19)) == []
+    assert fresh(job).state == JobState.RUNNING
+
+
+def test_a_waiting_job_is_handed_over_once_and_again_only_after_a_while() -> None:
+    job, now = queued(), timezone.now()
+    assert list(jobs.due(Backfill, now=now)) == [job.pk]
+    assert list(jobs.due(Backfill, now=now + timedelta(seconds=5))) == []
+    assert list(jobs.due(Backfill, now=now + timedelta(seconds=31))) == [job.pk]
+
+
+def test_a_job_put_back_for_a_deployment_does_not_count_the_attempt() -> None:
+    job = taken()
+    assert jobs.put_back(job, "paused for deploy")
+    assert (fresh(job).state, fresh(job).attempts, fresh(job).stage) == (JobState.QUEUED, 0, "paused for deploy")
+
+
+def test_progress_tells_how_long_it_will_take() -> None:
+    job = taken()
+    progress = jobs.Progress(job)
+    progress.report(1.0, "almost")
+    assert (fresh(job).progress, fresh(job).stage) == (1.0, "almost")
+    assert fresh(job).eta_seconds == 0.0
