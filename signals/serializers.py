@@ -1,6 +1,7 @@
 """Shapes at the edge: how a signal is told, by API and socket alike, and what may be asked."""
 
 import math
+import re
 from typing import Any
 
 from rest_framework import serializers
@@ -8,6 +9,7 @@ from rest_framework import serializers
 from markets.serializers import (
     FORMATS,
     NumberField,
+    QuerySerializer,
     RangeQuery,
     SymbolField,
     TimeField,
@@ -15,8 +17,9 @@ from markets.serializers import (
     WholeField,
     iso,
 )
-from markets.series import Timeframe
-from signals.engine import SCALES, Kind
+from markets.series import SeriesKey, Timeframe
+from signals.engine import SCALES, Kind, scale_params
+from signals.evidence import EvidenceSpec
 from signals.selectors import SignalFilter
 from signals.services import SignalRow
 
@@ -132,3 +135,72 @@ class SignalQuery(SummaryQuery):
         attrs = super().validate(attrs)
         attrs["context"] = [Timeframe(each) for each in attrs.get("context") or ()]
         return attrs
+
+
+class HorizonsField(serializers.CharField):
+    """Whole numbers of candles, by comma or as a list."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = ",".join(str(each) for each in data) if isinstance(data, list) else super().to_internal_value(data)
+        if re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})*", text) is None:
+            raise serializers.ValidationError("must be whole numbers of candles, such as 4,12,24,48")
+        return tuple(int(each) for each in text.split(","))
+
+
+class TrackRecordQuery(QuerySerializer):
+    """What ``GET /api/v1/signals/track-record/`` may ask."""
+
+    symbol = SymbolField()
+    timeframe = TimeframeField()
+    scale = serializers.ChoiceField(choices=list(SCALES), default="internal")
+
+    @property
+    def series(self) -> SeriesKey:
+        return SeriesKey(self.validated_data["symbol"], self.validated_data["timeframe"])
+
+
+class EvidenceQuery(RangeQuery):
+    """What a study may ask. ``from`` and ``to`` choose the signals by confirm time; nothing after ``to`` is read."""
+
+    symbol = SymbolField()
+    timeframe = TimeframeField()
+    scale = serializers.ChoiceField(choices=list(SCALES), default="internal")
+    horizons = HorizonsField(required=False, help_text="Candles ahead; default 4,12,24,48.")
+    draws = WholeField(low=100, high=10_000, required=False, help_text="Random shifts of the null; default 500.")
+    seed = WholeField(low=0, high=10**9, required=False, help_text="Of the random shifts; default 0.")
+    split = TimeField(required=False, help_text="Where the out-of-sample part begins.")
+    conditions = serializers.BooleanField(default=False, help_text="Split also by strength, range, session and trend.")
+    note = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+    @property
+    def series(self) -> SeriesKey:
+        return SeriesKey(self.validated_data["symbol"], self.validated_data["timeframe"])
+
+    def to_spec(self) -> EvidenceSpec:
+        """Return what was asked; raise ``InvalidInputError`` for values that make no study."""
+        wanted = self.validated_data
+        given = {name: wanted[name] for name in ("horizons", "draws", "seed", "split") if name in wanted}
+        return EvidenceSpec(
+            start=wanted["start"],
+            end=wanted["end"],
+            with_conditions=wanted["conditions"],
+            params=scale_params(wanted["scale"]),
+            **given,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was asked in full, as a job's row keeps it; the same class reads it again."""
+        wanted, spec = self.validated_data, self.to_spec()
+        told = {
+            "symbol": wanted["symbol"],
+            "timeframe": wanted["timeframe"].value,
+            "from": iso(spec.start),
+            "to": iso(spec.end),
+            "scale": wanted["scale"],
+            "horizons": list(spec.horizons),
+            "draws": spec.draws,
+            "seed": spec.seed,
+            "split": iso(spec.split),
+            "conditions": spec.with_conditions,
+        }
+        return {name: value for name, value in told.items() if value is not None}

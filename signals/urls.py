@@ -1,7 +1,18 @@
 """URLs of signals: ``api`` below /api/v1/, ``pages`` below /web/."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-api: list[URLPattern] = []
+from signals.api.evidence import EvidenceView, StudyCancelView, StudyListView, StudyView, TrackRecordView
+from signals.api.signals import SignalListView, SignalSummaryView
+
+api: list[URLPattern] = [
+    path("signals/", SignalListView.as_view(), name="api-signals"),
+    path("signals/stats/summary", SignalSummaryView.as_view(), name="api-signal-summary"),
+    path("signals/evidence/", EvidenceView.as_view(), name="api-evidence"),
+    path("signals/track-record/", TrackRecordView.as_view(), name="api-track-record"),
+    path("studies/", StudyListView.as_view(), name="api-studies"),
+    path("studies/<int:job_id>/", StudyView.as_view(), name="api-study"),
+    path("studies/<int:job_id>/cancel", StudyCancelView.as_view(), name="api-study-cancel"),
+]
 
 pages: list[URLPattern] = []

@@ -2,11 +2,13 @@
 
 import sys
 import time
+from argparse import ArgumentTypeError
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
+from markets.serializers import parse_time
 
 
 class SmcCommand(BaseCommand):
@@ -37,6 +39,14 @@ class SmcCommand(BaseCommand):
 
     def fail(self, message: str, *, returncode: int = 1) -> NoReturn:
         raise CommandError(" ".join(message.split()), returncode=returncode)
+
+
+def moment(text: str) -> int:
+    """Read a command's date argument as UTC ms."""
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"must be {error}") from None
 
 
 class ProgressLine:

@@ -1,7 +1,7 @@
 """A study: the tables of what one series' signals were worth over a range."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ _STOP_ATR = 2.0
 MAX_DRAWS, MAX_HORIZON, MAX_HORIZONS = 10_000, 1_000, 12
 
 Report = Callable[[float, str], None]
+
+# A signal's natural key within one series and one detector: kind, direction, event time, reference time.
+SignalName = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ def study(
     spec: EvidenceSpec,
     *,
     higher: Mapping[Timeframe, Candles] | None = None,
+    among: Collection[SignalName] | None = None,
     report: Report = lambda fraction, stage: None,
 ) -> Evidence:
     """Study the signals that ``candles`` hold.
@@ -83,6 +87,8 @@ def study(
         Candles at or after ``spec.end`` are not read.
     higher
         Candles of higher timeframes, for the condition of their trend.
+    among
+        Study only these signals, as the ledger's; default: all that are found.
     report
         Told the fraction done and the stage; may raise to stop.
 
@@ -97,6 +103,8 @@ def study(
         raise NoCandlesError("no candles are stored in the range")
     report(0.0, "finding signals")
     table = Detector(spec.params).run(candles).table
+    if among is not None:
+        table = _only(table, among)
     subject = _Subject(candles, timeframe, spec, table, average_true_ranges(candles, spec.params.atr_period), first)
     report(0.1, "forward returns")
     rows = list(_return_rows(subject, _samples(subject)))
@@ -111,6 +119,14 @@ def study(
         conditions = list(_condition_rows(subject, labels))
     _adjust([*rows, *conditions])
     return Evidence(rows, passages, zones, conditions, _provenance(subject))
+
+
+def _only(table: SignalTable, names: Collection[SignalName]) -> SignalTable:
+    """Return the named signals; studies read no marks, so those of the others may stay."""
+    wanted = frozenset(names)
+    columns = [table.column(name).tolist() for name in ("direction", "event_time", "ref_time")]
+    keys = zip(table.rows["kind"].tolist(), *columns, strict=True)
+    return replace(table, rows=table.rows[np.fromiter((key in wanted for key in keys), bool, len(table))])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

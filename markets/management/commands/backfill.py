@@ -1,13 +1,12 @@
 """Fetches the candles a series lacks: ``manage.py backfill --symbol BTCUSDT --timeframe 1m --from 2023-01-01``."""
 
 import time
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import ProgressLine, SmcCommand
-from markets.serializers import iso, parse_time
+from markets.management.base import ProgressLine, SmcCommand, moment
+from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe
 from markets.services.backfilling import BackfillSource, Filled, Plan, backfill, plan_backfill
 from markets.services.exchange import open_exchange
@@ -63,10 +62,3 @@ class Command(SmcCommand):
         if len(filled.gaps) > _SHOWN_GAPS:
             self.stdout.write(f"and {len(filled.gaps) - _SHOWN_GAPS} more gaps")
 
-
-def moment(text: str) -> int:
-    """Read a command's date argument as UTC ms."""
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"must be {error}") from None

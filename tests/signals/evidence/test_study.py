@@ -143,3 +143,24 @@ def test_a_spec_out_of_range_is_an_error(values: dict[str, object]) -> None:
 def test_a_range_without_candles_is_an_error() -> None:
     with pytest.raises(NoCandlesError):
         study(walk(18, 100), Timeframe.M1, EvidenceSpec(start=4_000_000_000_000))
+
+
+def test_a_study_among_named_signals_counts_those_alone() -> None:
+    """The ledger's signals are judged by the same statistics as all; a name that is not found is left out."""
+    market = walk(11, 3_000)
+    spec = EvidenceSpec(horizons=(4,), draws=100)
+    table = Detector(spec.params).run(market).table
+    names = list(
+        zip(
+            table.rows["kind"].tolist(),
+            table.rows["direction"].tolist(),
+            table.rows["event_time"].tolist(),
+            table.rows["ref_time"].tolist(),
+            strict=True,
+        )
+    )
+    everything = study(market, Timeframe.M1, spec)
+    assert study(market, Timeframe.M1, spec, among=names).rows == everything.rows
+    some = study(market, Timeframe.M1, spec, among=[*names[::2], (0, 1, 7, 7)])
+    assert some.provenance["signals"] == len(names[::2])
+    assert sum(row["n"] for row in some.rows) < sum(row["n"] for row in everything.rows)

@@ -1,0 +1,85 @@
+"""``/api/v1/signals/evidence/`` and ``/studies/``: what signals were worth, at once or as a job; the track record."""
+
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from markets.api.answers import json_answer
+from markets.api.backfills import IDEMPOTENCY
+from markets.api.jobs import JOB_PAGE, cancel_job, find_job, job_page, visible_jobs
+from markets.selectors import require_pair
+from markets.serializers import JobSerializer
+from signals.models import Study
+from signals.serializers import EvidenceQuery, TrackRecordQuery
+from signals.services.evidence import study_now, track_record_json
+from signals.tasks import submit_study
+
+
+class EvidenceView(APIView):
+    """The tables of one series, made now; up to 200,000 candles, more is for a job (POST /api/v1/studies/)."""
+
+    @extend_schema(operation_id="evidence", parameters=[EvidenceQuery], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> HttpResponseBase:
+        query = EvidenceQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        spec = query.to_spec()
+        require_pair(query.series.symbol)
+        return json_answer(study_now(query.series, spec))
+
+
+class TrackRecordView(APIView):
+    """What was published live of a series, judged as any study, beside what the detector finds now."""
+
+    @extend_schema(operation_id="track_record", parameters=[TrackRecordQuery], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> HttpResponseBase:
+        query = TrackRecordQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        require_pair(query.series.symbol)
+        return json_answer(track_record_json(query.series, query.validated_data["scale"]))
+
+
+class StudyListView(APIView):
+    """Studies, newest first; POST asks for one."""
+
+    @extend_schema(operation_id="studies", responses=JOB_PAGE)
+    def get(self, request: Request) -> Response:
+        return Response(job_page(request, visible_jobs(request, Study.objects.all())))
+
+    @extend_schema(
+        operation_id="submit_study", request=EvidenceQuery, responses={202: JobSerializer}, parameters=[IDEMPOTENCY]
+    )
+    def post(self, request: Request) -> Response:
+        query = EvidenceQuery(data=request.data)
+        query.is_valid(raise_exception=True)
+        series = query.series
+        require_pair(series.symbol)
+        job = Study(
+            symbol=series.symbol,
+            timeframe=series.timeframe.value,
+            note=query.validated_data["note"],
+            owner=request.user if request.user.is_authenticated else None,
+            spec=query.to_json(),
+        )
+        job = submit_study(job, key=request.headers.get("Idempotency-Key"))
+        return Response(
+            JobSerializer(job).data, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"}
+        )
+
+
+class StudyView(APIView):
+    """One study with its tables once it is done."""
+
+    @extend_schema(operation_id="study", responses=JobSerializer)
+    def get(self, request: Request, job_id: int) -> Response:
+        return Response(JobSerializer(find_job(request, Study.objects.all(), job_id)).data)
+
+
+class StudyCancelView(APIView):
+    """Ends a study: at once when it waits, within seconds when it runs."""
+
+    @extend_schema(operation_id="cancel_study", request=None, responses={202: JobSerializer})
+    def post(self, request: Request, job_id: int) -> Response:
+        return cancel_job(request, Study.objects.all(), job_id)
