@@ -1,0 +1,276 @@
+"""What templates need to tell things: times in the visitor's zone, prices at the pair's tick, signs and units."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django import template
+from django.conf import settings
+from django.http import HttpRequest
+from django.template import Context
+from django.utils import timezone
+from django.utils.html import format_html, json_script
+from django.utils.safestring import SafeString
+
+from markets.models import Pair
+from smcsite.preferences import Preferences, rules_text
+
+register = template.Library()
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "–"
+
+
+@register.simple_tag(takes_context=True)
+def preferences(context: Context) -> Preferences:
+    """Return the visitor's choices; read once a request, defaults where there is none (a pushed part)."""
+    request: HttpRequest | None = context.get("request")
+    if request is None:
+        return Preferences()
+    if not hasattr(request, "_preferences"):
+        request._preferences = Preferences.of(request)  # type: ignore[attr-defined]
+    chosen: Preferences = request._preferences  # type: ignore[attr-defined]
+    return chosen
+
+
+@register.simple_tag
+def is_replay() -> bool:
+    return bool(settings.ENV.is_replay)
+
+
+@register.simple_tag
+def public_kinds() -> str:
+    """Return the kinds that are published, for people."""
+    return ", ".join(settings.ENV.indicators)
+
+
+@register.simple_tag(takes_context=True)
+def page_facts(context: Context) -> SafeString:
+    """Give the page's scripts the visitor's choices, as JSON that no browser runs."""
+    chosen = preferences(context)
+    facts = {
+        "zone": chosen.zone,
+        "bars": chosen.bars,
+        "sound": chosen.sound,
+        "watched": chosen.watched,
+        "rules": json.loads(rules_text(chosen.rules)),
+    }
+    return json_script(facts, "page-facts")
+
+
+def _moment(value: Any) -> datetime | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime):
+        return value
+    return datetime.fromtimestamp(int(value) / 1000, UTC)
+
+
+@register.simple_tag(takes_context=True)
+def when(context: Context, value: Any, style: str = "short") -> SafeString | str:
+    """Write a moment (UTC ms or datetime) in the visitor's zone, with the UTC instant behind it.
+
+    ``style``: ``short`` (day and time), ``long`` (with the year and the zone), ``day``, ``ago``.
+    """
+    moment = _moment(value)
+    if moment is None:
+        return NOTHING
+    chosen = preferences(context)
+    local = moment.astimezone(chosen.zone_info)
+    long = f"{local:%d %b %Y %H:%M:%S} {chosen.zone}"
+    text = {
+        "short": f"{local:%d %b %H:%M}",
+        "long": long,
+        "day": f"{local:%d %b %Y}",
+        "ago": ago(moment),
+    }[style]
+    stamp = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_html('<time datetime="{}" data-style="{}" title="{}">{}</time>', stamp, style, long, text)
+
+
+def ago(moment: datetime) -> str:
+    """Write how long ago a moment is, in one unit."""
+    seconds = (timezone.now() - moment).total_seconds()
+    if seconds < 5:
+        return "now"
+    return f"{duration(seconds)} ago"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Write a length of time in its largest unit."""
+    if seconds is None:
+        return NOTHING
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length * (2 if unit == "d" else 1):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+@register.simple_tag(takes_context=True)
+def price(context: Context, value: float | None, symbol: str = "") -> str:
+    """Write a price at the pair's tick size, with thousands apart."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN differs from itself
+        return NOTHING
+    return format_price(value, _decimals_of(context).get(symbol))
+
+
+@register.simple_tag(takes_context=True)
+def decimals(context: Context, symbol: str) -> int | str:
+    """Return how many decimals a pair's prices have; empty when the exchange did not say."""
+    found = _decimals_of(context).get(symbol)
+    return "" if found is None else found
+
+
+def _decimals_of(context: Context) -> dict[str, int | None]:
+    """Return the decimals of every pair, asked once a request (or a pushed part)."""
+    keeper: Any = context.get("request") or context.render_context
+    kept = getattr(keeper, "_decimals", None)
+    if kept is None:
+        kept = {symbol: tick_decimals(tick) for symbol, tick in Pair.objects.values_list("symbol", "tick_size")}
+        keeper._decimals = kept
+    found: dict[str, int | None] = kept
+    return found
+
+
+def tick_decimals(tick: float) -> int | None:
+    """Return the decimals of a price step; None when it is unknown (0)."""
+    if tick <= 0:
+        return None
+    text = f"{tick:.10f}".rstrip("0")
+    return len(text.partition(".")[2])
+
+
+def format_price(value: float, places: int | None) -> str:
+    """Write a price; without known decimals, with as many as tell it apart."""
+    if places is None:
+        text = f"{abs(value):,.8f}".rstrip("0") if abs(value) < 1 else f"{abs(value):,.4f}".rstrip("0")
+        whole, _, rest = text.partition(".")
+        text = f"{whole}.{rest.ljust(2, '0')}"
+    else:
+        text = f"{abs(value):,.{places}f}"
+    return f"{MINUS}{text}" if value < 0 else text
+
+
+@register.filter
+def percent(value: float | None, places: int = 2) -> str:
+    """Write a number that is in percent already."""
+    if value is None or value != value:  # noqa: PLR0124
+        return NOTHING
+    return f"{_unsigned(value, places)} %" if value >= 0 else f"{MINUS}{_unsigned(value, places)} %"
+
+
+@register.filter
+def signed(value: float | None, places: int = 2) -> str:
+    """Write a number with its sign, a true minus."""
+    if value is None or value != value:  # noqa: PLR0124
+        return NOTHING
+    text = _unsigned(value, places)
+    if not float(text.replace(",", "")):
+        return text
+    return f"+{text}" if value > 0 else f"{MINUS}{text}"
+
+
+@register.filter
+def signed_percent(value: float | None, places: int = 2) -> str:
+    told = signed(value, places)
+    return told if told == NOTHING else f"{told} %"
+
+
+@register.filter
+def number(value: float | None, places: int = 2) -> str:
+    """Write a number with thousands apart."""
+    if value is None or value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124
+        return NOTHING
+    text = _unsigned(value, places)
+    return f"{MINUS}{text}" if value < 0 and float(text.replace(",", "")) else text
+
+
+def _unsigned(value: float, places: int) -> str:
+    return f"{abs(value):,.{places}f}"
+
+
+@register.filter
+def whole(value: float | None) -> str:
+    return number(value, 0)
+
+
+@register.filter
+def side_class(value: float | None) -> str:
+    """Return the class of a signed value; the text beside it carries the sign too."""
+    if not value:
+        return ""
+    return "up" if value > 0 else "down"
+
+
+@register.filter
+def arrow(value: float | None) -> str:
+    if not value:
+        return "■"
+    return "▲" if value > 0 else "▼"
+
+
+@register.filter
+def bias_word(value: float | None) -> str:
+    if not value:
+        return "None"
+    return "Bull" if value > 0 else "Bear"
+
+
+@register.filter
+def size(value: float | None) -> str:
+    """Write a count of bytes."""
+    if value is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+@register.filter
+def item(mapping: dict[str, Any], key: str) -> Any:
+    return mapping.get(key)
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Context, **changes: Any) -> str:
+    """Return the page's query string with changes; a value of None or empty removes the name."""
+    kept = context["request"].GET.copy()
+    for name, value in changes.items():
+        kept.pop(name, None)
+        if value not in (None, ""):
+            kept[name] = str(value)
+    text = kept.urlencode()
+    return f"?{text}" if text else "?"
+
+
+@register.simple_tag
+def link(path: str, **parameters: Any) -> str:
+    """Return a path with a query string, values that are None or empty left out."""
+    given = {name: value for name, value in parameters.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+@register.simple_tag
+def spark_points(values: Any, width: int = 96, height: int = 24) -> str:
+    """Return the points of a sparkline's polyline."""
+    numbers = [float(value) for value in values or ()]
+    if len(numbers) < 2:
+        return ""
+    low, high = min(numbers), max(numbers)
+    span = (high - low) or 1.0
+    step = width / (len(numbers) - 1)
+    return " ".join(
+        f"{i * step:.1f},{height - 1 - (value - low) / span * (height - 2):.1f}" for i, value in enumerate(numbers)
+    )
+
+
+@register.simple_tag(takes_context=True)
+def current(context: Context, *prefixes: str) -> SafeString | str:
+    """Mark the link of the page one is on."""
+    path = context["request"].path if context.get("request") else ""
+    is_here = any(path == prefix.rstrip("$") if prefix.endswith("$") else path.startswith(prefix) for prefix in prefixes)
+    return SafeString('aria-current="page"') if is_here else ""
