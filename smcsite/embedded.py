@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+from redis.exceptions import RedisError
+
 from markets.errors import ServiceUnavailableError
 
 _FALLBACKS = ("valkey-server", "redis-server")
@@ -44,25 +47,57 @@ def server_binary() -> str:
     )
 
 
-def start_server(folder: Path, *, port: int | None = None, preexec: Callable[[], None] | None = None) -> EmbeddedServer:
-    """Start a private server on loopback that keeps its data in ``folder``; return once it answers.
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """How to start a private server: the same plan started again gives the same address, so clients come back."""
 
-    The port is free and random when none is given; the password is new at every start.
+    command: tuple[str, ...]
+    url: str
+
+
+def plan_server(folder: Path, *, port: int | None = None) -> ServerPlan:
+    """Write the configuration of a private server on loopback that keeps its data in ``folder``.
+
+    The port is free and random when none is given; the password is new with every plan.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = port or _free_port()
+    port = port or free_port()
     password = secrets.token_urlsafe(24)
     configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(_configuration(folder, port=port, password=password))
-    process = subprocess.Popen(  # noqa: S603 - our own binary and file
-        [server_binary(), str(configuration)],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=preexec,  # noqa: PLW1509 - called before threads start
-    )
-    _await_port(process, port)
-    return EmbeddedServer(process, f"redis://:{password}@127.0.0.1:{port}")
+    return ServerPlan((server_binary(), str(configuration)), f"redis://:{password}@127.0.0.1:{port}")
+
+
+def start_server(folder: Path, *, port: int | None = None) -> EmbeddedServer:
+    """Start a private server and return once it answers."""
+    plan = plan_server(folder, port=port)
+    process = subprocess.Popen(plan.command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
+    try:
+        await_server(plan.url, alive=lambda: process.poll() is None)
+    except ServiceUnavailableError:
+        process.kill()
+        raise
+    return EmbeddedServer(process, plan.url)
+
+
+def await_server(url: str, *, alive: Callable[[], bool]) -> None:
+    """Return once the server answers a ping; it may have to load its data first.
+
+    Raises ``ServiceUnavailableError`` when it ends (``alive`` says so) or takes too long.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+        while time.monotonic() < deadline:
+            if not alive():
+                raise ServiceUnavailableError("the embedded server ended while it started; its reason is logged above")
+            try:
+                client.ping()
+            except RedisError:
+                time.sleep(0.02)
+            else:
+                return
+    raise ServiceUnavailableError(f"the embedded server did not answer within {_START_SECONDS:g} s")
 
 
 def _configuration(folder: Path, *, port: int, password: str) -> str:
@@ -82,25 +117,11 @@ def _configuration(folder: Path, *, port: int, password: str) -> str:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ServiceUnavailableError(f"the embedded server ended with code {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    process.kill()
-    raise ServiceUnavailableError(f"the embedded server did not open port {port} within {_START_SECONDS:g} s")
 
 
 def published_url(folder: Path) -> str:

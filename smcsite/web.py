@@ -1,0 +1,63 @@
+"""The web process: uvicorn with the options that this service needs, ``python -m smcsite.web``."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from smcsite import env
+from smcsite.env import EnvironmentVariableError
+
+MESSAGE_BYTES = 64 * 1024
+_CLOSING_SECONDS = 2
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    try:
+        environment = env.load()
+    except EnvironmentVariableError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configuration = uvicorn.Config(
+        "smcsite.asgi:application",
+        host=environment.api_host,
+        port=environment.api_port,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES,
+        # Which peers' headers are believed is decided in one place, smcsite.security.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=_CLOSING_SECONDS,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=32 * 1024,
+    )
+    server = uvicorn.Server(configuration)
+    # uvicorn raises the signal again when it has closed; without these the exit code would be the signal's.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    with contextlib.suppress(asyncio.CancelledError):
+        server.run()
+    return 0 if server.started else 1
+
+
+def is_free(host: str, port: int) -> bool:
+    """Say whether a server could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
