@@ -1,0 +1,20 @@
+"""Closed candles in Parquet files: durable when told so, whole whenever read."""
+
+from markets.store.combining import Revised, Source
+from markets.store.coverage import Coverage
+from markets.store.recovery import Recovered
+from markets.store.store import CandleStore, Statistics
+from markets.store.verify import Problem, Verified
+from markets.store.writing import Merged
+
+__all__ = [
+    "CandleStore",
+    "Coverage",
+    "Merged",
+    "Problem",
+    "Recovered",
+    "Revised",
+    "Source",
+    "Statistics",
+    "Verified",
+]

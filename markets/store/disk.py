@@ -1,0 +1,123 @@
+"""Every touch of the disk: a file is replaced whole and durably, and read through one handle."""
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from markets.errors import StoreError, StoreFullError
+
+FILE_MODE, FOLDER_MODE = 0o640, 0o750
+TEMPORARY = ".tmp"
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Identity(NamedTuple):
+    """What tells one version of a file from every other."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class Disk:
+    """The operations a commit is made of, one method each, so that a test can fail or record any of them."""
+
+    def open_new(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+
+    def write(self, handle: int, data: memoryview) -> int:
+        return os.write(handle, data)
+
+    def fsync(self, handle: int) -> None:
+        os.fsync(handle)
+
+    def replace(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def fsync_folder(self, folder: Path) -> None:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return how much an ordinary user may still write to the disk of ``folder``."""
+        stats = os.statvfs(folder)
+        return stats.f_bavail * stats.f_frsize
+
+
+def commit(disk: Disk, path: Path, data: bytes, *, is_durable: bool = True) -> Identity:
+    """Make ``data`` the content of ``path``: afterwards, and after any crash, the file is the old or the new one.
+
+    The order is fixed: new file, write, fsync, rename over the old one, fsync the folder. Only then may anyone be
+    told. ``is_durable=False`` leaves out the folder, for files that can be made anew from others.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    with translated(path):
+        handle = disk.open_new(temporary)
+        try:
+            try:
+                _write_all(disk, handle, data)
+                # The kernel's clock ticks in milliseconds; an identity needs a time that no other version has.
+                os.utime(handle, ns=(now := time.time_ns(), now))
+                disk.fsync(handle)
+                status = os.fstat(handle)
+            finally:
+                os.close(handle)
+            disk.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        if is_durable:
+            disk.fsync_folder(path.parent)
+    return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def make_folder(disk: Disk, folder: Path) -> None:
+    """Make a folder and those above it, durably."""
+    if folder.is_dir():
+        return
+    make_folder(disk, folder.parent)
+    with translated(folder):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        disk.fsync_folder(folder.parent)
+
+
+def read(path: Path) -> tuple[bytes, Identity]:
+    """Return the content and the identity of one version of the file, whoever replaces it meanwhile."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        return file.read(), Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def identity(path: Path) -> Identity:
+    status = path.stat()
+    return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what the system says of ``path`` into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFullError(f"disk full: cannot write {path}; writes stop, reads go on") from error
+        raise StoreError(f"cannot write {path} as user {os.getuid()}: {error.strerror}") from error
+
+
+def _write_all(disk: Disk, handle: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[disk.write(handle, left) :]

@@ -1,0 +1,128 @@
+"""One Parquet file of candles: to bytes and back, with a seal that shows any changed bit.
+
+The seal is the SHA-256 of the file with the seal's own 64 characters taken as zeros. So a file proves itself, with
+no other file beside it, and stays plain Parquet.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from markets.candles import COLUMNS, FLOW_COLUMNS, Candles, Flow
+from markets.errors import CorruptFileError, ForeignFileError, InvalidCandlesError, StoreError
+from markets.series import SeriesKey
+
+VERSION = 1
+SCHEMA = pa.schema(
+    [pa.field("open_time", pa.int64(), nullable=False)]
+    + [pa.field(name, pa.float64(), nullable=False) for name in COLUMNS[1:]]
+    + [pa.field(name, pa.float64()) for name in FLOW_COLUMNS]
+)
+_ROW_GROUP = 65_536
+_BLANK = b"0" * 64
+# Thrift's compact protocol: the key, the header of the next string field, its length 64, the value.
+_SEAL = re.compile(rb"smc\.seal\x18\x40([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """The content of one file. ``edit`` and ``sequence`` are the series' numbers when it was written."""
+
+    candles: Candles
+    edit: int
+    sequence: int
+    seal: str
+
+
+def encode(series: SeriesKey, candles: Candles, *, edit: int, sequence: int) -> tuple[bytes, Sheet]:
+    """Write candles as one sealed Parquet file."""
+    flow = candles.flow if candles.flow is not None else Flow.unknown(len(candles))
+    columns = [pa.array(getattr(candles, name)) for name in COLUMNS]
+    # What the exchange did not tell is null in the file; NaN would be a number to most readers.
+    columns += [pa.array(getattr(flow, name), from_pandas=True) for name in FLOW_COLUMNS]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink, SCHEMA, compression="snappy", use_dictionary=False, write_statistics=True, store_schema=False
+    ) as writer:
+        writer.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), row_group_size=_ROW_GROUP)
+        writer.add_key_value_metadata(
+            {
+                "smc.version": str(VERSION),
+                "smc.series": str(series),
+                "smc.edit": str(edit),
+                "smc.sequence": str(sequence),
+                "smc.seal": _BLANK.decode(),
+            }
+        )
+    data = sink.getvalue().to_pybytes()
+    start = _seal_position(data)
+    if start is None:
+        raise StoreError("this pyarrow writes metadata in a way the seal does not know")
+    seal = hashlib.sha256(data).hexdigest()
+    sealed = b"".join((data[:start], seal.encode(), data[start + 64 :]))
+    return sealed, Sheet(replace(candles, flow=flow), edit, sequence, seal)
+
+
+def decode(data: bytes, series: SeriesKey, *, with_flow: bool = True) -> Sheet:
+    """Read a file that ``encode`` wrote; ``with_flow=False`` leaves out the columns of ``Flow``.
+
+    Raises
+    ------
+    CorruptFileError
+        A bit of it changed, or a part is missing.
+    ForeignFileError
+        It is Parquet, and not ours: other columns, another series, or written by another program.
+    StoreError
+        A later version of the project wrote it.
+    """
+    start = _seal_position(data)
+    if start is None:
+        raise _unsealed(data)
+    seal = data[start : start + 64].decode()
+    check = hashlib.sha256(memoryview(data)[:start])
+    check.update(_BLANK)
+    check.update(memoryview(data)[start + 64 :])
+    if check.hexdigest() != seal:
+        raise CorruptFileError("its content does not match its seal")
+    file = pq.ParquetFile(pa.BufferReader(data))
+    metadata = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
+    if metadata["smc.version"] != str(VERSION):
+        raise StoreError(f"it is of format {metadata['smc.version']}, and this version reads format {VERSION}")
+    if metadata["smc.series"] != str(series):
+        raise ForeignFileError(f"it holds {metadata['smc.series']}, not {series}")
+    table = file.read(columns=[*COLUMNS, *FLOW_COLUMNS] if with_flow else list(COLUMNS), use_threads=False)
+    return Sheet(_candles(table, with_flow=with_flow), int(metadata["smc.edit"]), int(metadata["smc.sequence"]), seal)
+
+
+def _candles(table: pa.Table, *, with_flow: bool) -> Candles:
+    flow = Flow(*(_column(table, name) for name in FLOW_COLUMNS)) if with_flow else None
+    try:
+        return Candles(*(_column(table, name) for name in COLUMNS), flow=flow)
+    except InvalidCandlesError as error:
+        raise CorruptFileError(f"its rows are not candles: {error}") from error
+
+
+def _column(table: pa.Table, name: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    column = table.column(name).to_numpy()
+    # Cached columns are shared; a caller gets a copy to write to.
+    column.flags.writeable = False
+    return column  # type: ignore[no-any-return]  # pyarrow has no types
+
+
+def _seal_position(data: bytes) -> int | None:
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    found = list(_SEAL.finditer(data, max(0, len(data) - footer)))
+    return found[0].start(1) if len(found) == 1 else None
+
+
+def _unsealed(data: bytes) -> StoreError:
+    try:
+        names = pq.ParquetFile(pa.BufferReader(data)).schema_arrow
+    except (pa.ArrowException, OSError):
+        return CorruptFileError("it is damaged or cut short")
+    columns = ", ".join(f"{field.name} {field.type}" for field in names)
+    return ForeignFileError(f"the store did not write it (columns: {columns[:300]}); use import_candles for such files")

@@ -1,0 +1,102 @@
+"""What the files of a series are called, and which stretch of time each holds."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from markets.candles import TimeArray
+from markets.errors import InvalidInputError
+from markets.series import SeriesKey, Timeframe
+
+DAY = 86_400_000
+CANDLES, QUARANTINE = "candles", "quarantine"
+MANIFEST, LOCK = ".manifest.json", ".lock"
+
+# Beyond these, a time is a mistaken unit and not a candle.
+EARLIEST, LATEST = 0, 4_102_444_800_000
+
+_NAME = re.compile(r"(\d{4}-\d\d(?:-\d\d)?)\.parquet", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """The time of one file: ``start <= open_time < end`` (UTC ms), a month or a day."""
+
+    start: int
+    end: int
+
+    @property
+    def is_day(self) -> bool:
+        return self.end - self.start == DAY
+
+    @property
+    def name(self) -> str:
+        return f"{_date(self.start)[: 10 if self.is_day else 7]}.parquet"
+
+    @property
+    def month(self) -> "Span":
+        return month_of(self.start)
+
+
+def month_of(time: int) -> Span:
+    """Return the UTC month that holds ``time`` (UTC ms)."""
+    month = np.datetime64(time, "ms").astype("datetime64[M]")
+    return Span(_milliseconds(month), _milliseconds(month + 1))
+
+
+def day_of(time: int) -> Span:
+    """Return the UTC day that holds ``time`` (UTC ms)."""
+    start = time - time % DAY
+    return Span(start, start + DAY)
+
+
+def months_of(times: TimeArray) -> list[Span]:
+    """Return the months that hold any of ``times`` (UTC ms, rising)."""
+    months = np.unique(times.astype("datetime64[ms]").astype("datetime64[M]"))
+    return [Span(_milliseconds(month), _milliseconds(month + 1)) for month in months]
+
+
+def span_named(name: str) -> Span | None:
+    """Return the span of a file of ours, None for any other name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    text = match.group(1)
+    try:
+        start = int(datetime.fromisoformat(text if len(text) == 10 else f"{text}-01").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
+    return day_of(start * 1000) if len(text) == 10 else month_of(start * 1000)
+
+
+def keeps_days(timeframe: Timeframe) -> bool:
+    """Say whether the newest day stands in a file of its own: where rewriting the month is too slow for each candle."""
+    return timeframe.minutes <= 15
+
+
+def folder_of(root: Path, series: SeriesKey) -> Path:
+    return root / CANDLES / series.symbol / series.timeframe.value
+
+
+def series_below(root: Path) -> list[SeriesKey]:
+    """Return the series that have a folder below ``root``."""
+    found = []
+    for folder in (root / CANDLES).glob("*/*"):
+        try:
+            series = SeriesKey.of(folder.parent.name, folder.name)
+        except InvalidInputError:
+            continue
+        if folder.is_dir():
+            found.append(series)
+    return sorted(found)
+
+
+def _milliseconds(month: np.datetime64) -> int:
+    return int(month.astype("datetime64[ms]").astype(np.int64))
+
+
+def _date(time: int) -> str:
+    return str(np.datetime64(time, "ms").astype("datetime64[D]"))

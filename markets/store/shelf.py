@@ -1,0 +1,166 @@
+"""The files of one series, as anyone may read them at any moment."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from markets.candles import Candles
+from markets.errors import CorruptFileError, ForeignFileError, StoreError
+from markets.series import SeriesKey
+from markets.store.cache import SheetCache
+from markets.store.combining import union
+from markets.store.coverage import Coverage, Stretch, add_up
+from markets.store.disk import Disk, Identity, identity, read
+from markets.store.files import Sheet, decode
+from markets.store.layout import MANIFEST, Span, span_named
+from markets.store.manifest import Manifest
+
+Files = dict[Span, Identity]
+
+
+class DamagedError(Exception):
+    """A file cannot be used; ``seen`` is the version of it that was met, ``reason`` says why."""
+
+    def __init__(self, span: Span, seen: Identity, reason: StoreError) -> None:
+        super().__init__(str(reason))
+        self.span, self.seen, self.reason = span, seen, reason
+
+
+class Shelf:
+    """Reads one series. Nothing is remembered that is not checked against the files' identities.
+
+    Methods take the ``files`` they are to look at. They raise ``FileNotFoundError`` when one of these was merged
+    away meanwhile, and ``DamagedError`` when one cannot be used.
+    """
+
+    def __init__(self, series: SeriesKey, folder: Path, *, disk: Disk, cache: SheetCache) -> None:
+        self.series, self.folder = series, folder
+        self.disk, self.cache = disk, cache
+        # Damaged files that could not be moved away: they are as good as absent.
+        self.shunned: Files = {}
+        # Files whose last write may not have reached the disk.
+        self.unsure: set[Span] = set()
+        self._manifest: tuple[Identity, Manifest] | None = None
+        self._coverage: tuple[Files, Coverage | None] | None = None
+
+    def files(self) -> Files:
+        """Return the files there are, in time order, each month before its days."""
+        # Names first, then identities: a day that is merged into its month meanwhile is either still to be seen, or
+        # already in the month that is looked at afterwards.
+        while True:
+            try:
+                names = os.listdir(self.folder)  # noqa: PTH208  # Path.iterdir is several times slower
+            except FileNotFoundError:
+                return {}
+            spans = sorted((span for name in names if (span := span_named(name)) is not None), key=_in_order)
+            try:
+                found = {span: identity(self.folder / span.name) for span in spans}
+            except FileNotFoundError:
+                continue
+            return {span: seen for span, seen in found.items() if self.shunned.get(span) != seen}
+
+    def manifest(self) -> Manifest:
+        """Return the manifest; an empty one where there is none, or where it was damaged."""
+        path = self.folder / MANIFEST
+        try:
+            seen = identity(path)
+            if self._manifest is None or self._manifest[0] != seen:
+                data, seen = read(path)
+                self._manifest = (seen, Manifest.from_bytes(data) or Manifest())
+        except FileNotFoundError:
+            return Manifest()
+        return self._manifest[1]
+
+    def sheet(self, span: Span, seen: Identity, *, with_flow: bool = False) -> Sheet:
+        """Return the content of a file, checked against its seal whenever it comes from the disk."""
+        path = self.folder / span.name
+        found = self.cache.get(path, seen, with_flow=with_flow)
+        return found if found is not None else self.load(span, with_flow=with_flow)
+
+    def load(self, span: Span, *, with_flow: bool = False) -> Sheet:
+        """Read a file from the disk, whatever the cache holds, and check it."""
+        path = self.folder / span.name
+        data, seen = read(path)
+        try:
+            found = decode(data, self.series, with_flow=with_flow)
+            _check_place(found, span, self.series)
+        except (CorruptFileError, ForeignFileError) as error:
+            raise DamagedError(span, seen, error) from error
+        self.cache.put(path, seen, found)
+        return found
+
+    def stretch(self, span: Span, seen: Identity) -> Stretch:
+        """Return what one file covers, from the manifest where that knows this very version of it."""
+        record = self.manifest().files.get(span.name)
+        if record is not None and record.is_of(seen):
+            return record.stretch
+        return Stretch.of(self.sheet(span, seen).candles.open_time, self.series.timeframe)
+
+    def numbers(self, files: Files) -> tuple[int, int]:
+        """Return the edit and the sequence: the highest of the manifest's and of files it does not know yet."""
+        manifest = self.manifest()
+        edit, sequence = manifest.edit, manifest.sequence
+        for span, seen in files.items():
+            record = manifest.files.get(span.name)
+            if record is None or not record.is_of(seen):
+                sheet = self.sheet(span, seen)
+                edit, sequence = max(edit, sheet.edit), max(sequence, sheet.sequence)
+        return edit, sequence
+
+    def last_time(self, files: Files) -> int | None:
+        newest = max((span.month for span in files), default=None)
+        return max((self.stretch(span, files[span]).last for span in files if span.month == newest), default=None)
+
+    def coverage(self, files: Files) -> Coverage | None:
+        if self._coverage is None or self._coverage[0] != files:
+            stretches = sorted((self.stretch(*each) for each in files.items()), key=lambda each: each.first)
+            if any(before.last >= after.first for before, after in pairwise(stretches)):
+                times = self._collect(files, list(files), with_flow=False).open_time
+                stretches = [Stretch.of(times, self.series.timeframe)]
+            self._coverage = (files, add_up(stretches, self.series.timeframe))
+        return self._coverage[1]
+
+    def read(self, files: Files, *, start: int | None, end: int | None, with_flow: bool) -> Candles:
+        wanted = [span for span in files if (end is None or span.start < end) and (start is None or span.end > start)]
+        return _owned(self._collect(files, wanted, start=start, end=end, with_flow=with_flow))
+
+    def newest(self, files: Files, count: int, *, before: int | None) -> Candles:
+        left = [span for span in files if before is None or span.start < before]
+        wanted: list[Span] = []
+        found = 0
+        while left and not (found >= count and self._are_all_older(files, left, min(wanted).start)):
+            span = left.pop()
+            wanted.append(span)
+            found += len(self.sheet(span, files[span]).candles.between(None, before))
+        candles = self._collect(files, wanted, end=before, with_flow=False)
+        return _owned(candles.take(slice(max(0, len(candles) - count), None)))
+
+    def _are_all_older(self, files: Files, spans: list[Span], time: int) -> bool:
+        return all(span.end <= time or self.stretch(span, files[span]).last < time for span in spans)
+
+    def _collect(
+        self, files: Files, wanted: list[Span], *, start: int | None = None, end: int | None = None, with_flow: bool
+    ) -> Candles:
+        # Days before their month: a day that is merged away meanwhile is then seen twice, never not at all.
+        days_first = sorted(wanted, key=lambda span: (not span.is_day, span))
+        sheets = {span: self.sheet(span, files[span], with_flow=with_flow) for span in days_first}
+        return union(sheets[span].candles.between(start, end) for span in days_first)
+
+
+def _check_place(sheet: Sheet, span: Span, series: SeriesKey) -> None:
+    times = sheet.candles.open_time
+    if not len(times) or times[0] < span.start or times[-1] >= span.end:
+        raise CorruptFileError("its candles are not of the time its name says")
+    if (times % series.timeframe.milliseconds).any():
+        raise CorruptFileError(f"its times are not multiples of {series.timeframe.value}")
+
+
+def _owned(candles: Candles) -> Candles:
+    """Return a copy that the caller may write to: what is cached is shared."""
+    return candles.take(np.ones(len(candles), np.bool_))
+
+
+def _in_order(span: Span) -> tuple[int, bool, int]:
+    return span.month.start, span.is_day, span.start

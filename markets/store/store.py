@@ -1,0 +1,231 @@
+"""``CandleStore``: closed candles of every series, in Parquet files below one folder."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from markets.candles import COLUMNS, Candles
+from markets.errors import InvalidCandlesError, StoreError
+from markets.series import SeriesKey
+from markets.store.cache import SheetCache
+from markets.store.combining import Source
+from markets.store.coverage import Coverage
+from markets.store.disk import Disk, make_folder
+from markets.store.layout import EARLIEST, LATEST, QUARANTINE, folder_of, series_below
+from markets.store.locks import locked
+from markets.store.recovery import Recovered, recover
+from markets.store.shelf import DamagedError, Files, Shelf
+from markets.store.verify import Verified, verify
+from markets.store.writing import Merged, Writer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RESERVE_BYTES = 128 * 1024 * 1024
+_CACHE_BYTES = 64 * 1024 * 1024
+# A listing is out of date when a file of it goes while it is read; a writer merges a day away once a day.
+_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the store holds and how its cache does. ``quarantined`` counts damaged files that were moved away."""
+
+    series: int
+    files: int
+    bytes: int
+    quarantined: int
+    free_bytes: int
+    reserve_bytes: int
+    cache_bytes: int
+    cache_hits: int
+    cache_misses: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether writes are refused until there is space again."""
+        return self.free_bytes < self.reserve_bytes
+
+    @property
+    def hit_rate(self) -> float:
+        """How many reads of a file the cache served, a fraction."""
+        return self.cache_hits / max(1, self.cache_hits + self.cache_misses)
+
+
+class CandleStore:
+    """Reads and writes closed candles. Safe to use from any number of threads and processes at once.
+
+    Parameters
+    ----------
+    root
+        The data folder; candles lie in ``candles/<SYMBOL>/<timeframe>`` below it. Made with the first write.
+    cache_seconds
+        How long a decoded file serves before it is read and checked against its seal again.
+    reserve_bytes
+        Writes are refused with ``StoreFullError`` when they would leave less free space than this.
+    disk
+        The operations on files; tests put their own in.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        cache_seconds: float = 300.0,
+        reserve_bytes: int = RESERVE_BYTES,
+        disk: Disk | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self._reserve_bytes = reserve_bytes
+        self._disk = disk if disk is not None else Disk()
+        self._cache = SheetCache(max_bytes=_CACHE_BYTES, seconds=cache_seconds)
+        self._shelves: dict[SeriesKey, Shelf] = {}
+        self._lock = threading.Lock()
+
+    def series(self) -> list[SeriesKey]:
+        """Return the series that have candles."""
+        return [series for series in series_below(self.root) if self._shelf(series).files()]
+
+    def read(self, series: SeriesKey, *, start: int | None, end: int | None, with_flow: bool = False) -> Candles:
+        """Return the stored candles with ``start <= open_time < end`` (UTC ms, None for no bound)."""
+        shelf = self._shelf(series)
+        return self._reading(shelf, lambda files: shelf.read(files, start=start, end=end, with_flow=with_flow))
+
+    def newest(self, series: SeriesKey, count: int, *, before: int | None = None) -> Candles:
+        """Return the last ``count`` candles, of those with ``open_time < before`` where that is given."""
+        shelf = self._shelf(series)
+        return self._reading(shelf, lambda files: shelf.newest(files, count, before=before))
+
+    def last_time(self, series: SeriesKey) -> int | None:
+        """Return the open time of the last stored candle, None when there is none."""
+        shelf = self._shelf(series)
+        return self._reading(shelf, shelf.last_time)
+
+    def coverage(self, series: SeriesKey) -> Coverage | None:
+        """Return what is stored and what lacks between, None when nothing is stored."""
+        shelf = self._shelf(series)
+        return self._reading(shelf, shelf.coverage)
+
+    def edit(self, series: SeriesKey) -> int:
+        """Return a number that rises whenever anything at or before the last stored candle changed."""
+        shelf = self._shelf(series)
+        return self._reading(shelf, lambda files: shelf.numbers(files)[0])
+
+    def digest(self, series: SeriesKey, *, start: int | None, end: int | None) -> str:
+        """Return a SHA-256 of the candles in a range; equal digests mean equal times, prices and volumes."""
+        candles = self.read(series, start=start, end=end)
+        check = hashlib.sha256()
+        for name in COLUMNS:
+            check.update(getattr(candles, name).astype("<i8" if name == "open_time" else "<f8").tobytes())
+        return check.hexdigest()
+
+    def merge(self, series: SeriesKey, candles: Candles, *, source: Source) -> Merged:
+        """Store closed candles; they are on the disk for good when this returns. Safe to repeat.
+
+        Of a stored candle with other values, REST and the archive are believed (a revision), a stream or a file not.
+
+        Raises
+        ------
+        InvalidCandlesError
+            A time is no multiple of the timeframe, or so far off that its unit must be wrong.
+        StoreFullError
+            The disk is full; nothing was changed.
+        StoreError
+            The disk failed, or another process holds the series for long.
+        """
+        if not len(candles):
+            return Merged(0, 0, (), is_append=True)
+        _check_times(series, candles)
+        shelf = self._shelf(series)
+        make_folder(self._disk, shelf.folder)
+        with locked(shelf.folder):
+            return self._writer(shelf).merge(candles, corrects=source.corrects)
+
+    def verify(self, series: SeriesKey | None = None) -> Verified:
+        """Open every file of one series, or of all, and say what is wrong. Changes nothing."""
+        total = Verified()
+        for each in [series] if series is not None else series_below(self.root):
+            shelf = self._shelf(each)
+            found = verify(shelf)
+            if found.problems and shelf.folder.is_dir():
+                # It may have been in the middle of a change; nobody changes it now.
+                with locked(shelf.folder):
+                    found = verify(shelf)
+            total += found
+        return total
+
+    def recover(self) -> Recovered:
+        """Clear up what a crash left: temporary files, merges cut short, files the manifest does not know.
+
+        Safe at any time; to be called when a process starts.
+
+        Raises
+        ------
+        StoreError
+            The data folder cannot be written to.
+        """
+        make_folder(self._disk, self.root)
+        total = Recovered()
+        for series in series_below(self.root):
+            shelf = self._shelf(series)
+            with locked(shelf.folder):
+                total += recover(self._writer(shelf))
+        return total
+
+    def statistics(self) -> Statistics:
+        """Return what the store holds and how its cache does."""
+        listings = [self._shelf(series).files() for series in series_below(self.root)]
+        existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        return Statistics(
+            series=sum(map(bool, listings)),
+            files=sum(map(len, listings)),
+            bytes=sum(seen.size for listing in listings for seen in listing.values()),
+            quarantined=sum(1 for _ in (self.root / QUARANTINE).rglob("*.damaged")),
+            free_bytes=self._disk.free_bytes(existing),
+            reserve_bytes=self._reserve_bytes,
+            cache_bytes=self._cache.bytes,
+            cache_hits=self._cache.hits,
+            cache_misses=self._cache.misses,
+        )
+
+    def _shelf(self, series: SeriesKey) -> Shelf:
+        with self._lock:
+            if series not in self._shelves:
+                folder = folder_of(self.root, series)
+                self._shelves[series] = Shelf(series, folder, disk=self._disk, cache=self._cache)
+            return self._shelves[series]
+
+    def _writer(self, shelf: Shelf) -> Writer:
+        graveyard = folder_of(self.root / QUARANTINE, shelf.series)
+        return Writer(shelf, graveyard=graveyard, reserve_bytes=self._reserve_bytes)
+
+    def _reading(self, shelf: Shelf, work: Callable[[Files], T]) -> T:
+        for _ in range(_TRIES):
+            try:
+                return work(shelf.files())
+            except FileNotFoundError:
+                continue
+            except DamagedError as damage:
+                self._bury(shelf, damage)
+        raise StoreError(f"the files of {shelf.series} change faster than they can be read")
+
+    def _bury(self, shelf: Shelf, damage: DamagedError) -> None:
+        try:
+            with locked(shelf.folder):
+                self._writer(shelf).bury(damage)
+        except (OSError, StoreError):
+            logger.exception("a damaged file cannot be moved away", extra={"series": str(shelf.series)})
+            shelf.shunned[damage.span] = damage.seen
+
+
+def _check_times(series: SeriesKey, candles: Candles) -> None:
+    times = candles.open_time
+    if (times % series.timeframe.milliseconds).any():
+        raise InvalidCandlesError(f"times of {series} must be multiples of {series.timeframe.value}")
+    if times[0] < EARLIEST or times[-1] >= LATEST:
+        raise InvalidCandlesError("times must be UTC milliseconds between the years 1970 and 2100")

@@ -1,0 +1,232 @@
+"""How candles get into the files of a series. All of it is for the one who holds the series' lock."""
+
+import logging
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from markets.candles import Candles
+from markets.errors import StoreError, StoreFullError
+from markets.store.combining import Combined, Revised, combine, union
+from markets.store.coverage import Stretch
+from markets.store.disk import commit, identity, make_folder
+from markets.store.files import encode
+from markets.store.layout import MANIFEST, Span, day_of, keeps_days, months_of
+from markets.store.manifest import Manifest, Record
+from markets.store.shelf import DamagedError, Files, Shelf
+
+logger = logging.getLogger(__name__)
+
+# A day that is over is merged into its month some hours later, each series at its own time, so that they do not all
+# rewrite a month with the same candle.
+_LAST_HOUR = 12
+_MANY_ROWS = 100
+_MANY_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge did. ``unchanged`` candles were stored already and stayed as they were.
+
+    ``is_append`` says that nothing changed at or before the candle that was the last one.
+    """
+
+    added: int
+    unchanged: int
+    revised: tuple[Revised, ...]
+    is_append: bool
+
+
+class Writer:
+    """Writes one series while its lock is held, and keeps the manifest in step with the month files."""
+
+    def __init__(self, shelf: Shelf, *, graveyard: Path, reserve_bytes: int) -> None:
+        self.shelf = shelf
+        self._graveyard, self._reserve_bytes = graveyard, reserve_bytes
+        self.files: Files = {}
+        self._edit = self._sequence = 0
+        self._records: dict[str, Record] = {}
+
+    def look(self) -> None:
+        """Learn what there is, put damaged files that are met away, and end a merge of days that was cut short."""
+        while True:
+            self.files = self.shelf.files()
+            self._records = dict(self.shelf.manifest().files)
+            try:
+                self._edit, self._sequence = self.shelf.numbers(self.files)
+                self._heal()
+            except DamagedError as damage:
+                self.bury(damage)
+            else:
+                return
+
+    def merge(self, candles: Candles, *, corrects: bool) -> Merged:
+        """Store candles. When this returns they are on the disk for good."""
+        while True:
+            self.look()
+            try:
+                return self._merge(candles, corrects=corrects)
+            except DamagedError as damage:
+                self.bury(damage)
+
+    def tidy(self, days: Iterable[Span]) -> None:
+        """Merge days into their months. Both hold the candles for a moment; readers take each once."""
+        for month in sorted({day.month for day in days}):
+            inside = [day for day in days if day.month == month]
+            sheets = [self.shelf.sheet(day, self.files[day], with_flow=True).candles for day in inside]
+            if month in self.files:
+                sheets.append(self.shelf.sheet(month, self.files[month], with_flow=True).candles)
+            self._put(month, union(sheets))
+            self.save_manifest()
+            for day in inside:
+                self.shelf.disk.unlink(self.shelf.folder / day.name)
+                del self.files[day]
+
+    def bury(self, damage: DamagedError) -> None:
+        """Move a damaged file to the quarantine; its candles are a gap from now on, to be fetched again."""
+        path = self.shelf.folder / damage.span.name
+        manifest = self.shelf.manifest()
+        try:
+            if identity(path) != damage.seen:
+                return
+            make_folder(self.shelf.disk, self._graveyard)
+            grave = self._graveyard / f"{path.name}.{time.time_ns()}.damaged"
+            self.shelf.disk.replace(path, grave)
+            self.shelf.disk.fsync_folder(path.parent)
+        except FileNotFoundError:
+            return
+        except (OSError, StoreError) as error:
+            self.shelf.shunned[damage.span] = damage.seen
+            logger.exception("a damaged file could not be moved away", extra=self._told(damage, error=str(error)))
+            return
+        self._records = dict(manifest.files)
+        self._edit, self._sequence = max(self._edit, manifest.edit) + 1, max(self._sequence, manifest.sequence)
+        self.save_manifest()
+        logger.error("quarantined a damaged file", extra=self._told(damage, moved_to=str(grave)))
+
+    def save_manifest(self) -> None:
+        """Write the manifest. The candles do not need it, so it must not fail them."""
+        manifest = Manifest(self._edit, self._sequence, self._records)
+        path = self.shelf.folder / MANIFEST
+        try:
+            commit(self.shelf.disk, path, manifest.to_bytes(str(self.shelf.series)), is_durable=False)
+        except StoreError as error:
+            logger.warning("the manifest stays behind", extra={"series": str(self.shelf.series), "error": str(error)})
+
+    def adopt(self) -> int:
+        """Write down month files that the manifest does not know in this version; return how many."""
+        news = [span for span in self.files if not span.is_day and not self._is_listed(span)]
+        for span in news:
+            self._list(span)
+        if news:
+            self.save_manifest()
+        return len(news)
+
+    def old_days(self) -> list[Span]:
+        """Return the days before the newest."""
+        return sorted(span for span in self.files if span.is_day)[:-1]
+
+    def _merge(self, candles: Candles, *, corrects: bool) -> Merged:
+        last = self.shelf.last_time(self.files)
+        newest = int(candles.open_time[-1]) if last is None else max(last, int(candles.open_time[-1]))
+        edit, added, unchanged = self._edit, 0, 0
+        revised: list[Revised] = []
+        is_manifest_behind = False
+        for span, rows in self._routes(candles, newest):
+            combined = self._combine(span, rows, corrects=corrects)
+            added, unchanged = added + combined.added, unchanged + combined.unchanged
+            revised += combined.revised
+            if last is not None and combined.first_change is not None and combined.first_change <= last:
+                self._edit = edit + 1
+            if combined.is_new or span in self.shelf.unsure:
+                self._put(span, combined.candles)
+                is_manifest_behind |= not span.is_day
+        is_append = self._edit == edit
+        if is_manifest_behind or not is_append:
+            self.save_manifest()
+        self._tidy_when_due(newest, is_bulk=len(candles) > _MANY_ROWS)
+        return Merged(added, unchanged, tuple(revised), is_append)
+
+    def _routes(self, candles: Candles, newest: int) -> Iterator[tuple[Span, Candles]]:
+        """Say which candles go into which file: a day's where there is one, the newest day's, else the month's."""
+        for month in months_of(candles.open_time):
+            rows = candles.between(month.start, month.end)
+            month_last = self.shelf.stretch(month, self.files[month]).last if month in self.files else -1
+            days = {span for span in self.files if span.is_day and span.month == month}
+            today = day_of(newest)
+            if keeps_days(self.shelf.series.timeframe) and today.month == month and month_last < today.start:
+                days.add(today)
+            for day in sorted(days):
+                in_day = (rows.open_time >= day.start) & (rows.open_time < day.end)
+                if month_last >= day.start:
+                    stored = self.shelf.sheet(month, self.files[month]).candles.open_time
+                    in_day &= ~np.isin(rows.open_time, stored)
+                if in_day.any():
+                    yield day, rows.take(in_day)
+                    rows = rows.take(~in_day)
+            if len(rows):
+                yield month, rows
+
+    def _combine(self, span: Span, rows: Candles, *, corrects: bool) -> Combined:
+        if span in self.files:
+            stored = self.shelf.sheet(span, self.files[span], with_flow=True).candles
+            return combine(stored, rows, corrects=corrects)
+        return combine(Candles.empty(), rows, corrects=corrects)
+
+    def _put(self, span: Span, candles: Candles) -> None:
+        shelf = self.shelf
+        path = shelf.folder / span.name
+        self._sequence += 1
+        data, sheet = encode(shelf.series, candles, edit=self._edit, sequence=self._sequence)
+        if shelf.disk.free_bytes(shelf.folder) - len(data) < self._reserve_bytes:
+            raise StoreFullError(
+                f"disk full: less than {self._reserve_bytes >> 20} MB free at {shelf.folder}; writes stop, reads go on"
+            )
+        # Until the folder is synced too, the new file may be seen and yet be lost: a repeat has to write it again.
+        shelf.unsure.add(span)
+        seen = commit(shelf.disk, path, data)
+        shelf.unsure.discard(span)
+        shelf.cache.put(path, seen, sheet)
+        self.files[span] = seen
+        if not span.is_day:
+            self._list(span)
+
+    def _list(self, span: Span) -> None:
+        seen = self.files[span]
+        sheet = self.shelf.sheet(span, seen)
+        stretch = Stretch.of(sheet.candles.open_time, self.shelf.series.timeframe)
+        self._records[span.name] = Record(stretch, sheet.seal, sheet.sequence, seen.size, seen.mtime_ns)
+
+    def _is_listed(self, span: Span) -> bool:
+        record = self._records.get(span.name)
+        return record is not None and record.is_of(self.files[span])
+
+    def _heal(self) -> None:
+        cut_short = []
+        for day in [span for span in self.files if span.is_day and span.month in self.files]:
+            month_seen = self.files[day.month]
+            if self.shelf.stretch(day.month, month_seen).last < day.start:
+                continue
+            times = self.shelf.sheet(day, self.files[day]).candles.open_time
+            if np.isin(times, self.shelf.sheet(day.month, month_seen).candles.open_time).any():
+                cut_short.append(day)
+        if cut_short:
+            self.tidy(cut_short)
+
+    def _tidy_when_due(self, newest: int, *, is_bulk: bool) -> None:
+        old = self.old_days()
+        if not old:
+            return
+        minutes = zlib.crc32(str(self.shelf.series).encode()) % (_LAST_HOUR * 60)
+        is_due = newest >= day_of(newest).start + minutes * 60_000
+        if is_due or is_bulk or len(old) >= _MANY_DAYS:
+            with suppress(StoreFullError):
+                self.tidy(old)
+
+    def _told(self, damage: DamagedError, **more: str) -> dict[str, str]:
+        return {"series": str(self.shelf.series), "file": damage.span.name, "reason": str(damage.reason), **more}
