@@ -1,0 +1,294 @@
+"""The reading end of the logs: views that fold marks into signals, kept in memory month by month."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markets.errors import CorruptFileError
+from markets.series import SeriesKey
+from signals.engine.kinds import Mark
+from signals.engine.layout import RecordArray
+from signals.log import months
+from signals.log.generations import Generation, current_folder, logged_series
+from signals.log.journal import Frame, JournalFile, Opening, no_facts, status_of
+from signals.log.rows import SCALE_NAMES, UNSET, SignalRow, in_order, told
+
+LifeArray = NDArray[np.int64]
+
+# Views of more bytes than this are dropped, the least recently asked first.
+_MEMORY = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Month:
+    """One month's signals in the log's order, with the times of their marks, shape (3, n), ``UNSET`` for none."""
+
+    rows: RecordArray
+    life: LifeArray
+    places: tuple[NDArray[np.int64], ...]  # of each scale: where its signals stand in ``rows``
+
+    @classmethod
+    def of(cls, rows: RecordArray, life: LifeArray | None = None) -> "Month":
+        if life is None:
+            life = np.full((len(Mark), len(rows)), UNSET, np.int64)
+        return cls(rows, life, tuple(np.flatnonzero(rows["scale"] == scale) for scale in range(len(SCALE_NAMES))))
+
+    def marked(self, marks: RecordArray) -> "Month":
+        """Return the month with those of ``marks`` that belong to its signals."""
+        life = None
+        for scale, places in enumerate(self.places):
+            if not len(places):
+                continue
+            number = marks["number"] - self.rows["number"][places[0]]
+            ours = (marks["scale"] == scale) & (number >= 0) & (number < len(places))
+            if ours.any():
+                life = self.life.copy() if life is None else life
+                life[marks["mark"][ours], places[number[ours]]] = marks["time"][ours]
+        return self if life is None else Month(self.rows, life, self.places)
+
+    def extended(self, rows: RecordArray) -> "Month":
+        """Return the month with ``rows`` after its own."""
+        life = np.full((len(Mark), len(rows)), UNSET, np.int64)
+        return Month.of(np.concatenate([self.rows, rows]), np.concatenate([self.life, life], axis=1))
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self.life.nbytes + sum(each.nbytes for each in self.places)
+
+
+@dataclass(slots=True, eq=False)
+class LogView:
+    """A series' log as it stood when it was asked for; immutable to its users.
+
+    ``through`` is the open time of the last candle judged, ``first`` that of the first, ``bars`` how many
+    candles the month files account for.
+    """
+
+    series: SeriesKey
+    generation: Generation
+    folder: Path
+    base: int
+    through: int
+    first: int
+    edit: int
+    tail_signals: RecordArray
+    tail_marks: RecordArray
+    _months: dict[int, Month] = field(default_factory=dict)
+    _marks: dict[int, RecordArray] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        return self.generation.version
+
+    def months(self) -> list[int]:
+        """Return the numbers of the months that hold signals, ascending."""
+        tail = {month for month, _ in months.by_month(self.tail_signals, "confirm_time")}
+        last = months.month_of(self.base) if self.base != UNSET else -1
+        return sorted({each for each in months.months_on_disk(self.folder, "signals") if each <= last} | tail)
+
+    def month(self, number: int) -> Month:
+        """Return one month's signals as they stand at ``through``."""
+        found = self._months.get(number)
+        if found is None:
+            stored = months.read_signals(self.folder, number)
+            stored = stored[stored["confirm_time"] <= self.base]
+            tail = [rows for month, rows in months.by_month(self.tail_signals, "confirm_time") if month == number]
+            found = Month.of(np.concatenate([stored, *tail]))
+            for marks in self._marks_since(number):
+                found = found.marked(marks)
+            self._months[number] = found
+        return found
+
+    def _marks_since(self, number: int) -> Iterator[RecordArray]:
+        for month in months.months_on_disk(self.folder, "marks"):
+            if month >= number:
+                yield self._marks_in(month)
+        yield self.tail_marks
+
+    def _marks_in(self, month: int) -> RecordArray:
+        found = self._marks.get(month)
+        if found is None:
+            stored = months.read_marks(self.folder, month)
+            found = self._marks[month] = stored[stored["time"] <= self.base]
+        return found
+
+    def signals_after(self, time: int) -> Iterator[Month]:
+        """Yield the signals confirmed later than ``time``, ascending."""
+        for number in self.months():
+            if months.month_start(number + 1) <= time:
+                continue
+            month = self.month(number)
+            kept = slice(int(np.searchsorted(month.rows["confirm_time"], time, side="right")), None)
+            yield Month.of(month.rows[kept], month.life[:, kept])
+
+    def marks_after(self, time: int) -> RecordArray:
+        """Return the marks made later than ``time``, in the log's order."""
+        stored = [
+            self._marks_in(month)
+            for month in months.months_on_disk(self.folder, "marks")
+            if months.month_start(month + 1) > time
+        ]
+        marks = np.concatenate([no_facts()[1], *stored, self.tail_marks])
+        return marks[marks["time"] > time]
+
+    def told(self, month: Month, chosen: NDArray[np.int64] | slice) -> Iterable[SignalRow]:
+        """Return rows of a month as values."""
+        return told(self.series, month.rows[chosen], month.life[:, chosen], detector_version=self.version)
+
+    def named(self, scales: NDArray[np.int8], numbers: NDArray[np.int64]) -> RecordArray:
+        """Return the records of signals by scale and number, which must be in the log; shape as given."""
+        found: RecordArray = np.zeros(len(numbers), no_facts()[0].dtype)
+        missing = np.ones(len(numbers), np.bool_)
+        for month in reversed(self.months()):
+            if not missing.any():
+                break
+            each = self.month(month)
+            for scale, places in enumerate(each.places):
+                if len(places):
+                    offset = numbers - each.rows["number"][places[0]]
+                    here = missing & (scales == scale) & (offset >= 0) & (offset < len(places))
+                    found[here] = each.rows[places[offset[here]]]
+                    missing &= ~here
+        return found
+
+    def advanced(self, frames: list[Frame], base: int) -> "LogView":
+        """Return the view with the facts of frames that follow it; the month files reach to ``base``."""
+        signals = np.concatenate([self.tail_signals, *(frame.signals for frame in frames)])
+        marks = np.concatenate([self.tail_marks, *(frame.marks for frame in frames)])
+        loaded = dict(self._months)
+        for frame in frames:
+            for month, rows in months.by_month(frame.signals, "confirm_time"):
+                if month in loaded:
+                    loaded[month] = loaded[month].extended(rows)
+            for month, each in loaded.items():
+                loaded[month] = each.marked(frame.marks)
+        return LogView(
+            self.series,
+            self.generation,
+            self.folder,
+            base,
+            frames[-1].through if frames else self.through,
+            self.first,
+            frames[-1].edit if frames else self.edit,
+            signals[signals["confirm_time"] > base],
+            marks[marks["time"] > base],
+            loaded,
+            {} if base != self.base else self._marks,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in [*self._months.values(), *self._marks.values()])
+
+
+class SignalLog:
+    """All logs of a data folder, for reading. Threads may share one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: OrderedDict[SeriesKey, _Open] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def series(self) -> list[SeriesKey]:
+        """Return every series that has a log."""
+        return logged_series(self.root)
+
+    def view(self, series: SeriesKey) -> LogView | None:
+        """Return the log as it stands now; None where the series has none."""
+        with self._lock:
+            for _ in range(8):
+                try:
+                    return self._current(series)
+                except FileNotFoundError:
+                    # Another process replaced the generation between two of our looks.
+                    self._forget(series)
+            return None
+
+    def _current(self, series: SeriesKey) -> LogView | None:
+        opened = self._open.get(series)
+        folder = current_folder(self.root, series)
+        if folder is None:
+            self._forget(series)
+            return None
+        if opened is None or opened.view.folder != folder:
+            self._forget(series)
+            opened = self._open[series] = _Open.of(series, folder)
+        else:
+            opened.refresh()
+        self._open.move_to_end(series)
+        self._trim()
+        return opened.view
+
+    def _forget(self, series: SeriesKey) -> None:
+        opened = self._open.pop(series, None)
+        if opened is not None:
+            opened.journal.close()
+
+    def _trim(self) -> None:
+        while len(self._open) > 1 and sum(each.view.nbytes for each in self._open.values()) > _MEMORY:
+            self._forget(next(iter(self._open)))
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A log that is being followed: its journal as far as it was read, and the view of that."""
+
+    journal: JournalFile
+    size: int
+    view: LogView
+
+    @classmethod
+    def of(cls, series: SeriesKey, folder: Path) -> "_Open":
+        generation = Generation.parse(folder.name)
+        if generation is None:
+            raise CorruptFileError(f"{folder} is not a log's folder")
+        journal = JournalFile(folder)
+        frames = list(journal.new_frames())
+        _, size = status_of(folder)
+        opening = journal.opening
+        signals, marks = no_facts()
+        empty = LogView(
+            series, generation, folder, opening.base, opening.base, opening.first, opening.edit, signals, marks
+        )
+        return cls(journal, size, empty.advanced(frames, opening.base))
+
+    def refresh(self) -> None:
+        """Follow what was written since."""
+        inode, size = status_of(self.view.folder)
+        if inode == self.journal.inode:
+            if size != self.size:
+                self.size = size
+                self._advance(list(self.journal.new_frames()))
+            return
+        self.journal.close()
+        self.journal = JournalFile(self.view.folder)
+        self.size = size
+        base = self.journal.opening.base
+        through = self.view.through
+        frames = [frame.after(through) for frame in self.journal.new_frames() if frame.through > through]
+        if through < base:
+            frames.insert(0, _merged_facts(self.view, self.journal.opening))
+        self._advance(frames)
+
+    def _advance(self, frames: list[Frame]) -> None:
+        if frames or self.journal.opening.base != self.view.base:
+            self.view = self.view.advanced(frames, self.journal.opening.base)
+
+
+def _merged_facts(view: LogView, opening: Opening) -> Frame:
+    """Return the facts after the view up to a journal's base from the month files: no journal has them any more."""
+    base = opening.base
+    first, last = months.month_of(max(view.through, 0)), months.month_of(base)
+    wanted = range(first, last + 1)
+    signals, marks = no_facts()
+    signals = np.concatenate([signals, *(months.read_signals(view.folder, month) for month in wanted)])
+    marks = np.concatenate([marks, *(months.read_marks(view.folder, month) for month in wanted)])
+    new_signals = signals[(signals["confirm_time"] > view.through) & (signals["confirm_time"] <= base)]
+    new_marks = marks[(marks["time"] > view.through) & (marks["time"] <= base)]
+    facts = in_order(new_signals, "confirm_time"), in_order(new_marks, "time")
+    return Frame(view.through, base, opening.edit, opening.checksum, *facts)

@@ -1,0 +1,20 @@
+"""Reads of the ledger: what was shown to people, and when."""
+
+from django.db.models import QuerySet
+
+from markets.series import SeriesKey
+from signals.log import SignalRow
+from signals.models import PublishedSignal
+
+
+def ledger(*, series: SeriesKey | None = None, kinds: frozenset[str] = frozenset()) -> QuerySet[PublishedSignal]:
+    """Return published signals, the newest first."""
+    rows = PublishedSignal.objects.all()
+    if series is not None:
+        rows = rows.filter(symbol=series.symbol, timeframe=series.timeframe.value)
+    return rows.filter(kind__in=kinds) if kinds else rows
+
+
+def natural_key(row: SignalRow | PublishedSignal) -> tuple[str, str, int, int, int]:
+    """Return what names a signal within its series, detector version and parameters."""
+    return (row.scale, row.kind, row.direction, row.event_time, row.ref_time)

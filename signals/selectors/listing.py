@@ -1,0 +1,205 @@
+"""Lists of signals: filtered, folded to any moment, page by page."""
+
+import base64
+import binascii
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markets.errors import InvalidInputError, NotFoundError
+from markets.series import SeriesKey, Timeframe
+from signals.engine import Kind
+from signals.engine.kinds import STATUS_TEXT
+from signals.log import LogView, SignalRow
+from signals.log.months import month_of, month_start
+from signals.log.reading import LifeArray, Month
+from signals.log.rows import SCALE_NAMES, UNSET, SignalId
+from signals.selectors.logs import fresh_view, stored_series
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFilter:
+    """Which signals are wanted; None and empty mean all.
+
+    ``start`` <= confirm time < ``end`` (UTC ms). With ``as_of`` (UTC ms) only what was known at that moment is
+    told: signals whose confirm candle had closed, and marks of candles that had closed.
+    """
+
+    symbol: str | None = None
+    timeframe: Timeframe | None = None
+    kinds: frozenset[str] = frozenset()
+    direction: int | None = None
+    status: str | None = None
+    start: int | None = None
+    end: int | None = None
+    min_strength: float | None = None
+    as_of: int | None = None
+    scale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPage:
+    """Some signals, and where the next ones begin: None at the end."""
+
+    rows: list[SignalRow]
+    next_cursor: str | None
+
+
+class _Key(NamedTuple):
+    """The place of a signal in a list of all series: by close time, then series, scale and order of emission."""
+
+    confirmed_at: int
+    symbol: str
+    minutes: int
+    scale: int
+    number: int
+
+    def cursor(self) -> str:
+        return base64.urlsafe_b64encode(".".join(map(str, self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, cursor: str) -> "_Key":
+        try:
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+            confirmed_at, symbol, minutes, scale, number = text.split(".")
+            return cls(int(confirmed_at), symbol, int(minutes), int(scale), int(number))
+        except (binascii.Error, ValueError):
+            raise InvalidInputError(f"not a cursor of this list: {cursor[:60]!r}", field="cursor") from None
+
+
+class _Found(NamedTuple):
+    """A signal in its month, before it is told."""
+
+    key: _Key
+    view: LogView
+    month: Month
+    place: int
+
+
+def signals(
+    filter_: SignalFilter, *, limit: int = 100, cursor: str | None = None, newest_first: bool = True
+) -> SignalPage:
+    """Return a page of signals in order of their close time.
+
+    A cursor names the last signal told, so candles that close meanwhile shift nothing. Raises
+    ``InvalidInputError`` for a cursor that is none.
+    """
+    after = _Key.parse(cursor) if cursor is not None else None
+    views = [view for key in _chosen(filter_) if (view := fresh_view(key)) is not None]
+    streams = [_matches(view, filter_, after, newest_first=newest_first) for view in views]
+    found = list(islice(heapq.merge(*streams, key=lambda each: each.key, reverse=newest_first), limit + 1))
+    page = found[:limit]
+    rows = list(_told(page, filter_))
+    return SignalPage(rows, page[-1].key.cursor() if len(found) > limit else None)
+
+
+def signal(id_: str) -> SignalRow:
+    """Return one signal by its id; raise ``NotFoundError`` when there is none."""
+    wanted = SignalId.parse(id_)
+    view = fresh_view(wanted.series)
+    for number in view.months() if view is not None else []:
+        if view is None or month_start(number + 1) <= wanted.event_time:
+            continue
+        month = view.month(number)
+        rows = month.rows
+        is_it = (rows["event_time"] == wanted.event_time) & (rows["ref_time"] == wanted.ref_time)
+        is_it &= (rows["kind"] == wanted.kind) & (rows["direction"] == wanted.direction)
+        found = np.flatnonzero(is_it & (rows["scale"] == SCALE_NAMES.index(wanted.scale)))
+        if len(found):
+            return next(iter(view.told(month, found[:1])))
+    raise NotFoundError(f"no signal has the id {id_[:100]!r}")
+
+
+def _chosen(filter_: SignalFilter) -> list[SeriesKey]:
+    if filter_.symbol is not None and filter_.timeframe is not None:
+        return [SeriesKey(filter_.symbol, filter_.timeframe)]
+    return stored_series(filter_.symbol, filter_.timeframe.value if filter_.timeframe is not None else None)
+
+
+def chosen_months(view: LogView, filter_: SignalFilter) -> list[int]:
+    """Return the months of a log in which signals may match, ascending."""
+    low = month_of(filter_.start) if filter_.start is not None else -1
+    ends = [time for time in (filter_.end, filter_.as_of) if time is not None]
+    high = month_of(min(ends)) if ends else None
+    return [number for number in view.months() if number >= low and (high is None or number <= high)]
+
+
+def life_of(view: LogView, month: Month, as_of: int | None) -> LifeArray:
+    """Return when each signal was marked, as known at ``as_of``."""
+    if as_of is None:
+        return month.life
+    return np.where(month.life + view.series.timeframe.milliseconds <= as_of, month.life, UNSET)
+
+
+def statuses(life: LifeArray) -> NDArray[np.int64]:
+    """Return the index in ``STATUS_TEXT`` of each signal's status."""
+    is_set = life != UNSET
+    return np.where(is_set[2], 3, np.where(is_set[1], 2, np.where(is_set[0], 1, 0)))
+
+
+def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.int64]:
+    """Return where the month's matching signals stand, ascending."""
+    rows = month.rows
+    times = rows["confirm_time"]
+    low = 0 if filter_.start is None else int(np.searchsorted(times, filter_.start))
+    high = len(rows) if filter_.end is None else int(np.searchsorted(times, filter_.end))
+    if filter_.as_of is not None:
+        known = int(np.searchsorted(times, filter_.as_of - view.series.timeframe.milliseconds, side="right"))
+        high = min(high, known)
+    fits = np.zeros(len(rows), np.bool_)
+    fits[low:high] = True
+    if filter_.kinds:
+        is_wanted = np.zeros(len(Kind), np.bool_)
+        is_wanted[[Kind[name] for name in filter_.kinds]] = True
+        fits &= is_wanted[rows["kind"]]
+    if filter_.direction is not None:
+        fits &= rows["direction"] == filter_.direction
+    if filter_.scale is not None:
+        fits &= rows["scale"] == SCALE_NAMES.index(filter_.scale)
+    if filter_.min_strength is not None:
+        fits &= rows["strength"] >= filter_.min_strength
+    if filter_.status is not None:
+        fits &= statuses(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
+    return np.flatnonzero(fits)
+
+
+def _matches(view: LogView, filter_: SignalFilter, after: _Key | None, *, newest_first: bool) -> Iterator[_Found]:
+    """Yield a log's matching signals in the list's order, from after the cursor on; months load as they are needed."""
+    step, symbol, minutes = view.series.timeframe.milliseconds, view.series.symbol, view.series.timeframe.minutes
+    numbers = chosen_months(view, filter_)
+    for number in reversed(numbers) if newest_first else numbers:
+        if after is not None and _is_before(number, after.confirmed_at - step, newest_first=newest_first):
+            continue
+        month = view.month(number)
+        chosen = matching(view, month, filter_)
+        if after is not None:
+            times = month.rows["confirm_time"][chosen]
+            edge = after.confirmed_at - step
+            chosen = chosen[times <= edge] if newest_first else chosen[times >= edge]
+        for place in (chosen[::-1] if newest_first else chosen).tolist():
+            row = month.rows[place]
+            key = _Key(int(row["confirm_time"]) + step, symbol, minutes, int(row["scale"]), int(row["number"]))
+            if after is None or (key < after if newest_first else key > after):
+                yield _Found(key, view, month, place)
+
+
+def _is_before(number: int, edge: int, *, newest_first: bool) -> bool:
+    """Whether a whole month was told before the cursor, the confirm time ``edge``."""
+    return month_start(number) > edge if newest_first else month_start(number + 1) <= edge
+
+
+def _told(page: list[_Found], filter_: SignalFilter) -> Iterator[SignalRow]:
+    def source(found: _Found) -> tuple[int, int]:
+        return id(found.view), id(found.month)
+
+    for _, group in groupby(page, key=source):
+        members: list[Any] = list(group)
+        view, month = members[0].view, members[0].month
+        places = np.array([each.place for each in members])
+        life = life_of(view, month, filter_.as_of)
+        yield from view.told(Month(month.rows, life, month.places), places)

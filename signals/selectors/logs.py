@@ -1,0 +1,68 @@
+"""The logs of this process's data folder, brought up to the stored candles when nobody else does it."""
+
+import os
+import time
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+
+from markets.selectors import candle_store
+from markets.series import SeriesKey
+from signals.log import LogView, SeriesLog, SignalLog
+from signals.log.journal import NAME
+
+# The live feed folds a stored candle within milliseconds. A log that stays behind for longer has no feed.
+_PATIENCE_SECONDS = 1.0
+_QUIET_SECONDS = 5.0
+
+_behind_since: dict[tuple[SeriesKey, int, int], float] = {}
+
+
+@cache
+def signal_log(root: Path) -> SignalLog:
+    """Return this process's reader of the logs in ``root``."""
+    return SignalLog(root)
+
+
+def fresh_view(series: SeriesKey) -> LogView | None:
+    """Return a series' log; None where nothing is stored of it.
+
+    A log that is missing, or behind with no feed at work, is brought up first: candles that were imported while
+    the service was down have their signals as soon as somebody asks.
+    """
+    log = signal_log(settings.DATA_ROOT)
+    view = log.view(series)
+    if not _must_fold(series, view):
+        return view
+    SeriesLog(series, store=candle_store(), root=settings.DATA_ROOT).catch_up()
+    return log.view(series)
+
+
+def _must_fold(series: SeriesKey, view: LogView | None) -> bool:
+    store = candle_store()
+    last = store.last_time(series)
+    if last is None:
+        return False
+    if view is None:
+        return True
+    edit = store.edit(series)
+    if view.through >= last and view.edit == edit:
+        return False
+    now = time.monotonic()
+    noticed = _behind_since.setdefault((series, view.through, edit), now)
+    is_quiet = time.time() - os.stat(view.folder / NAME).st_mtime > _QUIET_SECONDS  # noqa: PTH116
+    is_far = last - view.through > 3 * series.timeframe.milliseconds or view.edit != edit
+    if now - noticed < _PATIENCE_SECONDS and not (is_quiet and is_far):
+        return False
+    _behind_since.pop((series, view.through, edit), None)
+    return True
+
+
+def stored_series(symbol: str | None = None, timeframe: str | None = None) -> list[SeriesKey]:
+    """Return the stored series, of one symbol or timeframe where given."""
+    return [
+        key
+        for key in sorted(candle_store().series())
+        if symbol in (None, key.symbol) and timeframe in (None, key.timeframe.value)
+    ]

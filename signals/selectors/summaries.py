@@ -1,0 +1,82 @@
+"""Counts of signals."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from markets.selectors import candle_store
+from markets.serializers import iso
+from signals.engine import Kind
+from signals.engine.kinds import STATUS_TEXT
+from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals, statuses
+from signals.selectors.logs import fresh_view, stored_series
+
+
+def summary(filter_: SignalFilter) -> dict[str, Any]:
+    """Return counts by kind, direction and status, the rate per 1,000 candles, and the newest of each kind."""
+    counts: Counter[tuple[int, int, int]] = Counter()
+    candles = 0
+    for series in stored_series(filter_.symbol, filter_.timeframe.value if filter_.timeframe is not None else None):
+        view = fresh_view(series)
+        if view is None:
+            continue
+        candles += _candles(series, filter_)
+        for number in chosen_months(view, filter_):
+            month = view.month(number)
+            chosen = matching(view, month, filter_)
+            rows, life = month.rows[chosen], life_of(view, month, filter_.as_of)[:, chosen]
+            codes = (rows["kind"].astype(np.int64) * 3 + rows["direction"] + 1) * 4 + statuses(life)
+            for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+                counts[int(code) // 12, int(code) // 4 % 3 - 1, int(code) % 4] += int(count)
+    return _told(filter_, counts, candles)
+
+
+def _candles(series: Any, filter_: SignalFilter) -> int:
+    if filter_.start is None and filter_.end is None:
+        coverage = candle_store().coverage(series)
+        return coverage.count if coverage is not None else 0
+    return len(candle_store().read(series, start=filter_.start, end=filter_.end))
+
+
+def _told(filter_: SignalFilter, counts: Counter[tuple[int, int, int]], candles: int) -> dict[str, Any]:
+    by_kind, by_direction, by_status = Counter[str](), Counter[str](), Counter[str]()
+    for (kind, direction, status), count in counts.items():
+        by_kind[Kind(kind).name] += count
+        by_direction[str(direction)] += count
+        by_status[STATUS_TEXT[status]] += count
+    return {
+        "symbol": filter_.symbol,
+        "timeframe": filter_.timeframe.value if filter_.timeframe is not None else None,
+        "scale": filter_.scale,
+        "candles": candles,
+        "total": counts.total(),
+        "by_kind": {kind.name: by_kind[kind.name] for kind in Kind},
+        "by_direction": {"1": by_direction["1"], "-1": by_direction["-1"]},
+        "by_status": {status: by_status[status] for status in STATUS_TEXT},
+        "per_1000_candles": {
+            kind.name: round(1000 * by_kind[kind.name] / candles, 3) if candles else None for kind in Kind
+        },
+        "newest": {kind.name: _newest(filter_, kind) for kind in Kind if by_kind[kind.name]},
+    }
+
+
+def _newest(filter_: SignalFilter, kind: Kind) -> dict[str, Any] | None:
+    page = signals(_of_kind(filter_, kind), limit=1)
+    if not page.rows:
+        return None
+    row = page.rows[0]
+    return {
+        "id": row.id,
+        "symbol": row.symbol,
+        "timeframe": row.timeframe.value,
+        "direction": row.direction,
+        "confirm_time": iso(row.confirm_time),
+        "confirmed_at": iso(row.confirmed_at),
+        "status": row.status,
+    }
+
+
+def _of_kind(filter_: SignalFilter, kind: Kind) -> SignalFilter:
+    return replace(filter_, kinds=frozenset({kind.name}))
