@@ -2,6 +2,7 @@
 
 from markets.store.combining import Revised, Source
 from markets.store.coverage import Coverage
+from markets.store.foreign import read_foreign
 from markets.store.recovery import Recovered
 from markets.store.store import CandleStore, Statistics
 from markets.store.verify import Problem, Verified
@@ -17,4 +18,5 @@ __all__ = [
     "Source",
     "Statistics",
     "Verified",
+    "read_foreign",
 ]

@@ -1,0 +1,61 @@
+"""Takes in candles from a file: ``manage.py import_candles btc.csv --symbol BTCUSDT --timeframe 15m``."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from markets.candles import Gap
+from markets.errors import InvalidInputError
+from markets.management.base import SmcCommand
+from markets.selectors import candle_store
+from markets.serializers import iso
+from markets.series import SeriesKey, Timeframe
+from markets.services.pairs import ensure_series
+from markets.services.recording import record
+from markets.store import Source, read_foreign
+
+_SHOWN_GAPS = 20
+
+
+class Command(SmcCommand):
+    help = (
+        "Take in candles from a CSV or Parquet file, in any order; needs no exchange. What is stored already stays. "
+        "Safe to repeat."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "path",
+            type=Path,
+            help="Binance's 12-column CSV, or CSV or Parquet with open_time, open, high, low, close[, volume]",
+        )
+        parser.add_argument("--symbol", required=True, help="the pair, such as BTCUSDT")
+        parser.add_argument("--timeframe", "--tf", required=True, help=", ".join(Timeframe))
+
+    def run(self, **options: Any) -> None:
+        series, path = SeriesKey.of(options["symbol"], options["timeframe"]), options["path"]
+        if not path.is_file():
+            raise InvalidInputError(f"there is no file {path}", field="path")
+        candles, intake = read_foreign(path, series.timeframe)
+        # The row first: without its tables the command ends here, with nothing stored that no page would show.
+        ensure_series(series)
+        merged = record(series, candles, source=Source.FILE)
+        self.stdout.write(
+            f"accepted={merged.added} duplicate={intake.duplicate + merged.unchanged} "
+            f"out_of_order={intake.out_of_order} malformed={intake.malformed}"
+        )
+        self._show_gaps(series, int(candles.open_time[0]), int(candles.open_time[-1]))
+
+    def _show_gaps(self, series: SeriesKey, first: int, last: int) -> None:
+        coverage = candle_store().coverage(series)
+        gaps = [gap for gap in coverage.gaps if first <= gap.start <= last] if coverage is not None else []
+        self.stdout.write(f"gaps={len(gaps)}")
+        for gap in gaps[:_SHOWN_GAPS]:
+            self.stdout.write(_line(gap, series.timeframe))
+        if len(gaps) > _SHOWN_GAPS:
+            self.stdout.write(f"and {len(gaps) - _SHOWN_GAPS} more gaps")
+
+
+def _line(gap: Gap, timeframe: Timeframe) -> str:
+    return f"gap {iso(gap.start)} x{gap.count(timeframe)}"
