@@ -116,6 +116,13 @@ class Candles:
         flow = self.flow.take(where) if self.flow is not None else None
         return type(self)(*(getattr(self, name)[where] for name in COLUMNS), flow=flow)
 
+    def copy(self) -> Self:
+        """Return the same candles in columns of their own, which may be written to."""
+        flow = self.flow
+        if flow is not None:
+            flow = Flow(*(getattr(flow, name).copy() for name in FLOW_COLUMNS))
+        return type(self)(*(getattr(self, name).copy() for name in COLUMNS), flow=flow)
+
     def first(self, n: int) -> Self:
         return self.take(slice(0, n))
 

@@ -52,6 +52,8 @@ def combine(stored: Candles, new: Candles, *, corrects: bool) -> Combined:
 
     What the exchange tells beside the prices is filled in where it was not known; that is no change of the candle.
     """
+    if not len(stored) or new.open_time[0] > stored.open_time[-1]:
+        return Combined(join((stored, new)), added=len(new), first_change=int(new.open_time[0]), is_new=True)
     at = np.searchsorted(stored.open_time, new.open_time)
     is_stored = np.isin(new.open_time, stored.open_time)
     met = at[is_stored]

@@ -5,7 +5,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,11 +56,12 @@ class Disk:
         return stats.f_bavail * stats.f_frsize
 
 
-def commit(disk: Disk, path: Path, data: bytes, *, is_durable: bool = True) -> Identity:
+def commit(disk: Disk, path: Path, data: bytes, *, confirm: Callable[[], None], is_durable: bool = True) -> Identity:
     """Make ``data`` the content of ``path``: afterwards, and after any crash, the file is the old or the new one.
 
     The order is fixed: new file, write, fsync, rename over the old one, fsync the folder. Only then may anyone be
-    told. ``is_durable=False`` leaves out the folder, for files that can be made anew from others.
+    told. ``confirm`` is called before the rename and may raise to stop it. ``is_durable=False`` leaves out the
+    folder, for files that can be made anew from others.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     with translated(path):
@@ -74,6 +75,7 @@ def commit(disk: Disk, path: Path, data: bytes, *, is_durable: bool = True) -> I
                 status = os.fstat(handle)
             finally:
                 os.close(handle)
+            confirm()
             disk.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -96,9 +98,14 @@ def make_folder(disk: Disk, folder: Path) -> None:
 
 def read(path: Path) -> tuple[bytes, Identity]:
     """Return the content and the identity of one version of the file, whoever replaces it meanwhile."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        return file.read(), Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            return file.read(), Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot read {path} as user {os.getuid()}: {error.strerror}") from error
 
 
 def identity(path: Path) -> Identity:

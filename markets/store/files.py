@@ -7,8 +7,8 @@ no other file beside it, and stays plain Parquet.
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -64,7 +64,8 @@ def encode(series: SeriesKey, candles: Candles, *, edit: int, sequence: int) -> 
         raise StoreError("this pyarrow writes metadata in a way the seal does not know")
     seal = hashlib.sha256(data).hexdigest()
     sealed = b"".join((data[:start], seal.encode(), data[start + 64 :]))
-    return sealed, Sheet(replace(candles, flow=flow), edit, sequence, seal)
+    # A copy, since the sheet is kept: the caller's columns may be a part of much larger ones, or change.
+    return sealed, Sheet(_frozen(replace(candles, flow=flow).copy()), edit, sequence, seal)
 
 
 def decode(data: bytes, series: SeriesKey, *, with_flow: bool = True) -> Sheet:
@@ -101,16 +102,22 @@ def decode(data: bytes, series: SeriesKey, *, with_flow: bool = True) -> Sheet:
 def _candles(table: pa.Table, *, with_flow: bool) -> Candles:
     flow = Flow(*(_column(table, name) for name in FLOW_COLUMNS)) if with_flow else None
     try:
-        return Candles(*(_column(table, name) for name in COLUMNS), flow=flow)
+        return _frozen(Candles(*(_column(table, name) for name in COLUMNS), flow=flow))
     except InvalidCandlesError as error:
         raise CorruptFileError(f"its rows are not candles: {error}") from error
 
 
-def _column(table: pa.Table, name: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    column = table.column(name).to_numpy()
-    # Cached columns are shared; a caller gets a copy to write to.
-    column.flags.writeable = False
-    return column  # type: ignore[no-any-return]  # pyarrow has no types
+def _column(table: pa.Table, name: str) -> Any:
+    return table.column(name).to_numpy()
+
+
+def _frozen(candles: Candles) -> Candles:
+    """Forbid writing to columns that are to be shared by all who read the file."""
+    for name in COLUMNS:
+        getattr(candles, name).flags.writeable = False
+    for name in FLOW_COLUMNS if candles.flow is not None else ():
+        getattr(candles.flow, name).flags.writeable = False
+    return candles
 
 
 def _seal_position(data: bytes) -> int | None:

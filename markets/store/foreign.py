@@ -20,8 +20,7 @@ from markets.store.layout import EARLIEST, LATEST
 
 Table = Mapping[str, Any]
 
-_BINANCE = ("open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "trades")
-_BINANCE += ("taker_buy_base", "taker_buy_quote", "ignore")
+_BINANCE = (*COLUMNS, "close_time", *FLOW_COLUMNS, "ignore")
 _TIME_NAMES = ("open_time", "opentime", "time", "timestamp", "datetime", "date", "__index_level_0__")
 _ALIASES = {
     **dict.fromkeys(_TIME_NAMES, "open_time"),

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ class Span:
 
     @property
     def name(self) -> str:
-        return f"{_date(self.start)[: 10 if self.is_day else 7]}.parquet"
+        return _name(self)
 
     @property
     def month(self) -> "Span":
@@ -43,8 +44,7 @@ class Span:
 
 def month_of(time: int) -> Span:
     """Return the UTC month that holds ``time`` (UTC ms)."""
-    month = np.datetime64(time, "ms").astype("datetime64[M]")
-    return Span(_milliseconds(month), _milliseconds(month + 1))
+    return _month_of_day(time // DAY)
 
 
 def day_of(time: int) -> Span:
@@ -59,6 +59,7 @@ def months_of(times: TimeArray) -> list[Span]:
     return [Span(_milliseconds(month), _milliseconds(month + 1)) for month in months]
 
 
+@lru_cache(maxsize=16_384)
 def span_named(name: str) -> Span | None:
     """Return the span of a file of ours, None for any other name."""
     match = _NAME.fullmatch(name)
@@ -98,5 +99,13 @@ def _milliseconds(month: np.datetime64) -> int:
     return int(month.astype("datetime64[ms]").astype(np.int64))
 
 
-def _date(time: int) -> str:
-    return str(np.datetime64(time, "ms").astype("datetime64[D]"))
+@lru_cache(maxsize=16_384)
+def _month_of_day(day: int) -> Span:
+    month = np.datetime64(day, "D").astype("datetime64[M]")
+    return Span(_milliseconds(month), _milliseconds(month + 1))
+
+
+@lru_cache(maxsize=16_384)
+def _name(span: Span) -> str:
+    date = str(np.datetime64(span.start, "ms").astype("datetime64[D]"))
+    return f"{date if span.is_day else date[:7]}.parquet"

@@ -1,39 +1,97 @@
 """One writer a series, over threads and processes alike."""
 
-import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from markets.errors import StoreError
+from markets.errors import FencedError, StoreError
 from markets.store.disk import FILE_MODE
 from markets.store.layout import LOCK
 
 _PATIENCE_SECONDS = 30.0
+# A holder says that it is alive with each file it writes, which takes milliseconds.
+_DEAD_AFTER_SECONDS = 8.0
 _PAUSE_SECONDS = 0.002
+_BREAKER = f"{LOCK}.breaker"
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the series of ``folder`` alone. The kernel lets go when the holder dies, so nothing is ever left locked."""
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    try:
-        _wait(handle, folder)
-        yield
-    finally:
-        os.close(handle)
+class SeriesLock:
+    """Holds the series of a folder alone, as a context manager.
 
+    The kernel lets go when the holder dies. A holder that was stopped, or hangs in a disk, is robbed of the lock after
+    some seconds without a sign of life; it notices in ``confirm``, which a commit calls last before its rename.
+    """
 
-def _wait(handle: int, folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StoreError(f"{folder} is held by another process for {_PATIENCE_SECONDS:.0f} s") from None
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        dead_after_seconds: float = _DEAD_AFTER_SECONDS,
+    ) -> None:
+        self._path, self._breaker = folder / LOCK, folder / _BREAKER
+        self._patience_seconds, self._dead_after_seconds = patience_seconds, dead_after_seconds
+        self._handle = -1
+
+    def __enter__(self) -> Self:
+        began = time.monotonic()
+        while not self._try():
+            waited = time.monotonic() - began
+            if waited > self._patience_seconds:
+                raise StoreError(f"{self._path.parent} is held by another process for {self._patience_seconds:.0f} s")
+            # Not at once: who has just got the lock needs a moment to give its sign.
+            if waited > min(1.0, self._dead_after_seconds):
+                self._break_when_dead()
             time.sleep(_PAUSE_SECONDS)
-        else:
+        os.utime(self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+    def confirm(self) -> None:
+        """Give a sign of life; raise ``FencedError`` when another process has taken the series over."""
+        if not self._is_current():
+            raise FencedError(f"another process took {self._path.parent} over while this one stood still")
+        os.utime(self._handle)
+
+    def _try(self) -> bool:
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._handle)
+            return False
+        if self._is_current():
+            return True
+        os.close(self._handle)
+        return False
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._handle), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _break_when_dead(self) -> None:
+        """Put a new lock in the place of one whose holder gives no sign of life."""
+        try:
+            if time.time() - self._path.stat().st_mtime < self._dead_after_seconds:
+                return
+        except FileNotFoundError:
             return
+        breaker = os.open(self._breaker, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            # One at a time, and each looks again: else two could break one after the other and both hold it.
+            fcntl.flock(breaker, fcntl.LOCK_EX)
+            if time.time() - self._path.stat().st_mtime >= self._dead_after_seconds:
+                self._path.unlink()
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(breaker)

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass, fields
 
-from markets.store.disk import TEMPORARY
+from markets.store.disk import TEMPORARY, translated
 from markets.store.shelf import DamagedError
 from markets.store.writing import Writer
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """How many temporary files were removed, files taken into the manifest, and days merged into their month."""
+    """How many temporary files were removed, files taken into the manifest, days merged into their month, and
+    damaged files moved to the quarantine.
+    """
 
     swept: int = 0
     adopted: int = 0
     merged_days: int = 0
+    quarantined: int = 0
 
     def __add__(self, other: "Recovered") -> "Recovered":
         return Recovered(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -21,15 +24,18 @@ class Recovered:
 
 def recover(writer: Writer) -> Recovered:
     """Clear up one series, whose lock the caller holds: so a temporary file in it is nobody's."""
-    swept = 0
-    for path in writer.shelf.folder.glob(f".*{TEMPORARY}"):
-        writer.shelf.disk.unlink(path)
-        swept += 1
+    folder, disk = writer.shelf.folder, writer.shelf.disk
+    leftovers = list(folder.glob(f".*{TEMPORARY}"))
+    with translated(folder):
+        for path in leftovers:
+            disk.unlink(path)
+        # A process that was killed between its rename and this left a file that is seen, and not yet safe.
+        disk.fsync_folder(folder)
     while True:
         writer.look()
         try:
             days = writer.old_days()
             writer.tidy(days)
-            return Recovered(swept, writer.adopt(), len(days))
+            return Recovered(len(leftovers), writer.adopt(), len(days), writer.buried)
         except DamagedError as damage:
             writer.bury(damage)

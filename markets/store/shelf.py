@@ -1,10 +1,9 @@
 """The files of one series, as anyone may read them at any moment."""
 
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
 
 from markets.candles import Candles
 from markets.errors import CorruptFileError, ForeignFileError, StoreError
@@ -35,8 +34,8 @@ class Shelf:
     away meanwhile, and ``DamagedError`` when one cannot be used.
     """
 
-    def __init__(self, series: SeriesKey, folder: Path, *, disk: Disk, cache: SheetCache) -> None:
-        self.series, self.folder = series, folder
+    def __init__(self, series: SeriesKey, folder: Path, *, graveyard: Path, disk: Disk, cache: SheetCache) -> None:
+        self.series, self.folder, self.graveyard = series, folder, graveyard
         self.disk, self.cache = disk, cache
         # Damaged files that could not be moved away: they are as good as absent.
         self.shunned: Files = {}
@@ -88,6 +87,8 @@ class Shelf:
             _check_place(found, span, self.series)
         except (CorruptFileError, ForeignFileError) as error:
             raise DamagedError(span, seen, error) from error
+        except StoreError as error:
+            raise StoreError(f"{path} cannot be used: {error}") from error
         self.cache.put(path, seen, found)
         return found
 
@@ -124,7 +125,7 @@ class Shelf:
 
     def read(self, files: Files, *, start: int | None, end: int | None, with_flow: bool) -> Candles:
         wanted = [span for span in files if (end is None or span.start < end) and (start is None or span.end > start)]
-        return _owned(self._collect(files, wanted, start=start, end=end, with_flow=with_flow))
+        return self._collect(files, wanted, start=start, end=end, with_flow=with_flow)
 
     def newest(self, files: Files, count: int, *, before: int | None) -> Candles:
         left = [span for span in files if before is None or span.start < before]
@@ -135,7 +136,7 @@ class Shelf:
             wanted.append(span)
             found += len(self.sheet(span, files[span]).candles.between(None, before))
         candles = self._collect(files, wanted, end=before, with_flow=False)
-        return _owned(candles.take(slice(max(0, len(candles) - count), None)))
+        return candles.take(slice(max(0, len(candles) - count), None))
 
     def _are_all_older(self, files: Files, spans: list[Span], time: int) -> bool:
         return all(span.end <= time or self.stretch(span, files[span]).last < time for span in spans)
@@ -145,8 +146,13 @@ class Shelf:
     ) -> Candles:
         # Days before their month: a day that is merged away meanwhile is then seen twice, never not at all.
         days_first = sorted(wanted, key=lambda span: (not span.is_day, span))
-        sheets = {span: self.sheet(span, files[span], with_flow=with_flow) for span in days_first}
-        return union(sheets[span].candles.between(start, end) for span in days_first)
+        sheets = [self.sheet(span, files[span], with_flow=with_flow) for span in days_first]
+        parts = [part for sheet in sheets if len(part := sheet.candles.between(start, end))]
+        whole = union(parts)
+        if not with_flow:
+            whole = replace(whole, flow=None)
+        # What is cached is shared; a caller's columns are its own.
+        return whole.copy() if len(parts) == 1 else whole
 
 
 def _check_place(sheet: Sheet, span: Span, series: SeriesKey) -> None:
@@ -155,11 +161,6 @@ def _check_place(sheet: Sheet, span: Span, series: SeriesKey) -> None:
         raise CorruptFileError("its candles are not of the time its name says")
     if (times % series.timeframe.milliseconds).any():
         raise CorruptFileError(f"its times are not multiples of {series.timeframe.value}")
-
-
-def _owned(candles: Candles) -> Candles:
-    """Return a copy that the caller may write to: what is cached is shared."""
-    return candles.take(np.ones(len(candles), np.bool_))
 
 
 def _in_order(span: Span) -> tuple[int, bool, int]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from markets.candles import COLUMNS, Candles
-from markets.errors import InvalidCandlesError, StoreError
+from markets.errors import FencedError, InvalidCandlesError, StoreError
 from markets.series import SeriesKey
 from markets.store.cache import SheetCache
 from markets.store.combining import Source
 from markets.store.coverage import Coverage
 from markets.store.disk import Disk, make_folder
 from markets.store.layout import EARLIEST, LATEST, QUARANTINE, folder_of, series_below
-from markets.store.locks import locked
+from markets.store.locks import SeriesLock
 from markets.store.recovery import Recovered, recover
 from markets.store.shelf import DamagedError, Files, Shelf
 from markets.store.verify import Verified, verify
@@ -143,8 +143,8 @@ class CandleStore:
         _check_times(series, candles)
         shelf = self._shelf(series)
         make_folder(self._disk, shelf.folder)
-        with locked(shelf.folder):
-            return self._writer(shelf).merge(candles, corrects=source.corrects)
+        with SeriesLock(shelf.folder) as lock:
+            return self._writer(shelf, lock).merge(candles, corrects=source.corrects)
 
     def verify(self, series: SeriesKey | None = None) -> Verified:
         """Open every file of one series, or of all, and say what is wrong. Changes nothing."""
@@ -154,7 +154,7 @@ class CandleStore:
             found = verify(shelf)
             if found.problems and shelf.folder.is_dir():
                 # It may have been in the middle of a change; nobody changes it now.
-                with locked(shelf.folder):
+                with SeriesLock(shelf.folder):
                     found = verify(shelf)
             total += found
         return total
@@ -173,36 +173,39 @@ class CandleStore:
         total = Recovered()
         for series in series_below(self.root):
             shelf = self._shelf(series)
-            with locked(shelf.folder):
-                total += recover(self._writer(shelf))
+            with SeriesLock(shelf.folder) as lock:
+                total += recover(self._writer(shelf, lock))
         return total
 
     def statistics(self) -> Statistics:
         """Return what the store holds and how its cache does."""
         listings = [self._shelf(series).files() for series in series_below(self.root)]
-        existing = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         return Statistics(
             series=sum(map(bool, listings)),
             files=sum(map(len, listings)),
             bytes=sum(seen.size for listing in listings for seen in listing.values()),
             quarantined=sum(1 for _ in (self.root / QUARANTINE).rglob("*.damaged")),
-            free_bytes=self._disk.free_bytes(existing),
+            free_bytes=self._disk.free_bytes(_existing(self.root)),
             reserve_bytes=self._reserve_bytes,
             cache_bytes=self._cache.bytes,
             cache_hits=self._cache.hits,
             cache_misses=self._cache.misses,
         )
 
+    def has_space(self) -> bool:
+        """Say whether writes are possible: cheap, to be asked often."""
+        return self._disk.free_bytes(_existing(self.root)) >= self._reserve_bytes
+
     def _shelf(self, series: SeriesKey) -> Shelf:
         with self._lock:
             if series not in self._shelves:
                 folder = folder_of(self.root, series)
-                self._shelves[series] = Shelf(series, folder, disk=self._disk, cache=self._cache)
+                graveyard = folder_of(self.root / QUARANTINE, series)
+                self._shelves[series] = Shelf(series, folder, graveyard=graveyard, disk=self._disk, cache=self._cache)
             return self._shelves[series]
 
-    def _writer(self, shelf: Shelf) -> Writer:
-        graveyard = folder_of(self.root / QUARANTINE, shelf.series)
-        return Writer(shelf, graveyard=graveyard, reserve_bytes=self._reserve_bytes)
+    def _writer(self, shelf: Shelf, lock: SeriesLock) -> Writer:
+        return Writer(shelf, lock, reserve_bytes=self._reserve_bytes)
 
     def _reading(self, shelf: Shelf, work: Callable[[Files], T]) -> T:
         for _ in range(_TRIES):
@@ -216,9 +219,9 @@ class CandleStore:
 
     def _bury(self, shelf: Shelf, damage: DamagedError) -> None:
         try:
-            with locked(shelf.folder):
-                self._writer(shelf).bury(damage)
-        except (OSError, StoreError):
+            with SeriesLock(shelf.folder) as lock:
+                self._writer(shelf, lock).bury(damage)
+        except (OSError, StoreError, FencedError):
             logger.exception("a damaged file cannot be moved away", extra={"series": str(shelf.series)})
             shelf.shunned[damage.span] = damage.seen
 
@@ -229,3 +232,7 @@ def _check_times(series: SeriesKey, candles: Candles) -> None:
         raise InvalidCandlesError(f"times of {series} must be multiples of {series.timeframe.value}")
     if times[0] < EARLIEST or times[-1] >= LATEST:
         raise InvalidCandlesError("times must be UTC milliseconds between the years 1970 and 2100")
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())

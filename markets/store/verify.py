@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from markets.candles import Candles, Gap
+import numpy as np
+
+from markets.candles import Gap, TimeArray, find_gaps
 from markets.errors import StoreError
 from markets.series import SeriesKey
-from markets.store.combining import union
-from markets.store.coverage import Stretch
 from markets.store.layout import Span, span_named
 from markets.store.manifest import Record
 from markets.store.shelf import DamagedError, Shelf
@@ -42,35 +42,53 @@ class Verified:
 def verify(shelf: Shelf) -> Verified:
     """Read every file of a series from the disk: readable, sealed, sorted, unique, on the grid, and as listed."""
     files, records = shelf.files(), shelf.manifest().files
-    parts: list[Candles] = []
+    times: list[TimeArray] = [np.empty(0, np.int64)]
     faults: list[tuple[str, str]] = []
     for span in files:
-        candles, fault = _look_at(shelf, span, records.get(span.name))
-        parts += [candles] if candles is not None else []
+        found, fault = _look_at(shelf, span, records.get(span.name))
+        times.append(found)
         faults += [(span.name, fault)] if fault else []
-    lost = sorted(set(records) - {span.name for span in files})
-    faults += [(name, "it is missing: lost, or moved to the quarantine, and not fetched again yet") for name in lost]
-    strange = sorted(path.name for path in shelf.folder.glob("[!.]*") if span_named(path.name) is None)
-    faults += [(name, "it does not belong here") for name in strange]
-    whole, rows = union(parts), sum(map(len, parts))
-    if len(whole) < rows:
-        faults.append(("", f"{rows - len(whole)} candles stand in two files"))
-    gaps = Stretch.of(whole.open_time, shelf.series.timeframe).gaps if len(whole) else ()
+    rows = np.sort(np.concatenate(times))
+    stored = np.unique(rows)
+    faults += [(name, "it is missing") for name in sorted(set(records) - {span.name for span in files})]
+    faults += _strange(shelf) + _lost(shelf, stored)
+    if len(stored) < len(rows):
+        faults.append(("*", f"{len(rows) - len(stored)} candles stand in two files"))
     problems = tuple(Problem(shelf.series, name, fault) for name, fault in faults)
-    return Verified(len(files), rows, problems, tuple((shelf.series, gap) for gap in gaps))
+    gaps = tuple((shelf.series, gap) for gap in find_gaps(stored, shelf.series.timeframe))
+    return Verified(len(files), len(stored), problems, gaps)
 
 
-def _look_at(shelf: Shelf, span: Span, record: Record | None) -> tuple[Candles | None, str]:
-    """Return what the file holds, and what is wrong with it."""
+def _look_at(shelf: Shelf, span: Span, record: Record | None) -> tuple[TimeArray, str]:
+    """Return the open times a file holds, and what is wrong with it."""
+    none = np.empty(0, np.int64)
     try:
         sheet = shelf.load(span)
     except FileNotFoundError:
-        return None, "it went away while it was to be read"
-    except DamagedError as damage:
-        return None, str(damage)
-    except (StoreError, OSError) as error:
-        return None, f"it cannot be read: {error}"
+        return none, "it went away while it was to be read"
+    except (DamagedError, StoreError) as error:
+        return none, str(error)
     # A file newer than its line in the manifest is what a crash between the two leaves, and as good as any.
     if record is not None and record.sha256 != sheet.seal and sheet.sequence <= record.sequence:
-        return sheet.candles, "it is not the version that was written last"
-    return sheet.candles, ""
+        return sheet.candles.open_time, "it is not the version that was written last"
+    return sheet.candles.open_time, ""
+
+
+def _strange(shelf: Shelf) -> list[tuple[str, str]]:
+    names = sorted(path.name for path in shelf.folder.glob("[!.]*"))
+    return [(name, "it does not belong here") for name in names if span_named(name) is None]
+
+
+def _lost(shelf: Shelf, stored: TimeArray) -> list[tuple[str, str]]:
+    """Tell of damaged files in the quarantine whose candles were not all fetched again."""
+    faults = []
+    for path in sorted(shelf.graveyard.glob("*.damaged")):
+        span = span_named(".".join(path.name.split(".")[:2]))
+        if span is None:
+            continue
+        inside = stored[(stored >= span.start) & (stored < span.end)]
+        end = min(span.end, int(stored[-1]) + 1) if len(stored) else span.end
+        wanted = -(-(end - span.start) // shelf.series.timeframe.milliseconds)
+        if not len(inside) or len(inside) < wanted:
+            faults.append((path.name, "it is in the quarantine, and its time is not complete again"))
+    return faults

@@ -4,27 +4,26 @@ import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from markets.candles import Candles
 from markets.errors import StoreError, StoreFullError
-from markets.store.combining import Combined, Revised, combine, union
+from markets.store.combining import Revised, combine, union
 from markets.store.coverage import Stretch
-from markets.store.disk import commit, identity, make_folder
+from markets.store.disk import commit, identity, make_folder, translated
 from markets.store.files import encode
 from markets.store.layout import MANIFEST, Span, day_of, keeps_days, months_of
+from markets.store.locks import SeriesLock
 from markets.store.manifest import Manifest, Record
 from markets.store.shelf import DamagedError, Files, Shelf
 
 logger = logging.getLogger(__name__)
 
-# A day that is over is merged into its month some hours later, each series at its own time, so that they do not all
-# rewrite a month with the same candle.
-_LAST_HOUR = 12
+# A day that is over is merged into its month in the first half of the next, each series at its own minute, so that
+# not all of them rewrite a month with the same candle.
+_MINUTES_TO_SPREAD = 720
 _MANY_ROWS = 100
 _MANY_DAYS = 3
 
@@ -43,12 +42,16 @@ class Merged:
 
 
 class Writer:
-    """Writes one series while its lock is held, and keeps the manifest in step with the month files."""
+    """Writes one series while its lock is held, and keeps the manifest in step with the month files.
 
-    def __init__(self, shelf: Shelf, *, graveyard: Path, reserve_bytes: int) -> None:
-        self.shelf = shelf
-        self._graveyard, self._reserve_bytes = graveyard, reserve_bytes
+    ``is_append`` turns false with the first change to what was stored before.
+    """
+
+    def __init__(self, shelf: Shelf, lock: SeriesLock, *, reserve_bytes: int) -> None:
+        self.shelf, self._lock, self._reserve_bytes = shelf, lock, reserve_bytes
         self.files: Files = {}
+        self.buried = 0
+        self.is_append = True
         self._edit = self._sequence = 0
         self._records: dict[str, Record] = {}
 
@@ -67,12 +70,20 @@ class Writer:
 
     def merge(self, candles: Candles, *, corrects: bool) -> Merged:
         """Store candles. When this returns they are on the disk for good."""
+        added = 0
+        revised: list[Revised] = []
         while True:
             self.look()
             try:
-                return self._merge(candles, corrects=corrects)
+                for now_added, now_revised in self._merge(candles, corrects=corrects):
+                    added, revised = added + now_added, revised + now_revised
             except DamagedError as damage:
+                # What was written before it was met stays, and is not written again.
                 self.bury(damage)
+            else:
+                break
+        self._tidy_when_due(is_bulk=len(candles) > _MANY_ROWS)
+        return Merged(added, len(candles) - added - len(revised), tuple(revised), self.is_append)
 
     def tidy(self, days: Iterable[Span]) -> None:
         """Merge days into their months. Both hold the candles for a moment; readers take each once."""
@@ -84,45 +95,52 @@ class Writer:
             self._put(month, union(sheets))
             self.save_manifest()
             for day in inside:
-                self.shelf.disk.unlink(self.shelf.folder / day.name)
+                path = self.shelf.folder / day.name
+                with translated(path):
+                    self.shelf.disk.unlink(path)
                 del self.files[day]
 
     def bury(self, damage: DamagedError) -> None:
         """Move a damaged file to the quarantine; its candles are a gap from now on, to be fetched again."""
-        path = self.shelf.folder / damage.span.name
-        manifest = self.shelf.manifest()
+        shelf, path = self.shelf, self.shelf.folder / damage.span.name
+        told = {"series": str(shelf.series), "file": damage.span.name, "reason": str(damage.reason)}
         try:
             if identity(path) != damage.seen:
                 return
-            make_folder(self.shelf.disk, self._graveyard)
-            grave = self._graveyard / f"{path.name}.{time.time_ns()}.damaged"
-            self.shelf.disk.replace(path, grave)
-            self.shelf.disk.fsync_folder(path.parent)
+            make_folder(shelf.disk, shelf.graveyard)
+            self._lock.confirm()
+            shelf.disk.replace(path, shelf.graveyard / f"{path.name}.{time.time_ns()}.damaged")
+            shelf.disk.fsync_folder(path.parent)
         except FileNotFoundError:
             return
-        except (OSError, StoreError) as error:
-            self.shelf.shunned[damage.span] = damage.seen
-            logger.exception("a damaged file could not be moved away", extra=self._told(damage, error=str(error)))
-            return
-        self._records = dict(manifest.files)
+        except (OSError, StoreError):
+            shelf.shunned[damage.span] = damage.seen
+            logger.exception("a damaged file cannot be moved away; it is passed over", extra=told)
+        else:
+            logger.error("a damaged file was moved to the quarantine", extra=told)
+        manifest = shelf.manifest()
+        self._records = {**manifest.files, **self._records}
+        self._records.pop(damage.span.name, None)
         self._edit, self._sequence = max(self._edit, manifest.edit) + 1, max(self._sequence, manifest.sequence)
+        self.is_append = False
+        self.buried += 1
         self.save_manifest()
-        logger.error("quarantined a damaged file", extra=self._told(damage, moved_to=str(grave)))
 
     def save_manifest(self) -> None:
         """Write the manifest. The candles do not need it, so it must not fail them."""
         manifest = Manifest(self._edit, self._sequence, self._records)
-        path = self.shelf.folder / MANIFEST
+        data = manifest.to_bytes(str(self.shelf.series))
         try:
-            commit(self.shelf.disk, path, manifest.to_bytes(str(self.shelf.series)), is_durable=False)
+            commit(self.shelf.disk, self.shelf.folder / MANIFEST, data, confirm=self._lock.confirm, is_durable=False)
         except StoreError as error:
-            logger.warning("the manifest stays behind", extra={"series": str(self.shelf.series), "error": str(error)})
+            logger.warning("a manifest stays behind", extra={"series": str(self.shelf.series), "error": str(error)})
 
     def adopt(self) -> int:
         """Write down month files that the manifest does not know in this version; return how many."""
         news = [span for span in self.files if not span.is_day and not self._is_listed(span)]
         for span in news:
-            self._list(span)
+            sheet = self.shelf.sheet(span, self.files[span])
+            self._list(span, sheet.candles, seal=sheet.seal, sequence=sheet.sequence)
         if news:
             self.save_manifest()
         return len(news)
@@ -131,26 +149,25 @@ class Writer:
         """Return the days before the newest."""
         return sorted(span for span in self.files if span.is_day)[:-1]
 
-    def _merge(self, candles: Candles, *, corrects: bool) -> Merged:
+    def _merge(self, candles: Candles, *, corrects: bool) -> Iterator[tuple[int, list[Revised]]]:
+        """Write file after file; yield how many candles each one added, and the revised ones."""
         last = self.shelf.last_time(self.files)
         newest = int(candles.open_time[-1]) if last is None else max(last, int(candles.open_time[-1]))
-        edit, added, unchanged = self._edit, 0, 0
-        revised: list[Revised] = []
         is_manifest_behind = False
         for span, rows in self._routes(candles, newest):
-            combined = self._combine(span, rows, corrects=corrects)
-            added, unchanged = added + combined.added, unchanged + combined.unchanged
-            revised += combined.revised
+            stored = Candles.empty()
+            if span in self.files:
+                stored = self.shelf.sheet(span, self.files[span], with_flow=True).candles
+            combined = combine(stored, rows, corrects=corrects)
             if last is not None and combined.first_change is not None and combined.first_change <= last:
-                self._edit = edit + 1
+                self._edit += self.is_append
+                self.is_append, is_manifest_behind = False, True
             if combined.is_new or span in self.shelf.unsure:
                 self._put(span, combined.candles)
                 is_manifest_behind |= not span.is_day
-        is_append = self._edit == edit
-        if is_manifest_behind or not is_append:
+            yield combined.added, list(combined.revised)
+        if is_manifest_behind:
             self.save_manifest()
-        self._tidy_when_due(newest, is_bulk=len(candles) > _MANY_ROWS)
-        return Merged(added, unchanged, tuple(revised), is_append)
 
     def _routes(self, candles: Candles, newest: int) -> Iterator[tuple[Span, Candles]]:
         """Say which candles go into which file: a day's where there is one, the newest day's, else the month's."""
@@ -172,15 +189,8 @@ class Writer:
             if len(rows):
                 yield month, rows
 
-    def _combine(self, span: Span, rows: Candles, *, corrects: bool) -> Combined:
-        if span in self.files:
-            stored = self.shelf.sheet(span, self.files[span], with_flow=True).candles
-            return combine(stored, rows, corrects=corrects)
-        return combine(Candles.empty(), rows, corrects=corrects)
-
     def _put(self, span: Span, candles: Candles) -> None:
-        shelf = self.shelf
-        path = shelf.folder / span.name
+        shelf, path = self.shelf, self.shelf.folder / span.name
         self._sequence += 1
         data, sheet = encode(shelf.series, candles, edit=self._edit, sequence=self._sequence)
         if shelf.disk.free_bytes(shelf.folder) - len(data) < self._reserve_bytes:
@@ -189,24 +199,23 @@ class Writer:
             )
         # Until the folder is synced too, the new file may be seen and yet be lost: a repeat has to write it again.
         shelf.unsure.add(span)
-        seen = commit(shelf.disk, path, data)
+        seen = commit(shelf.disk, path, data, confirm=self._lock.confirm)
         shelf.unsure.discard(span)
         shelf.cache.put(path, seen, sheet)
         self.files[span] = seen
         if not span.is_day:
-            self._list(span)
+            self._list(span, candles, seal=sheet.seal, sequence=sheet.sequence)
 
-    def _list(self, span: Span) -> None:
-        seen = self.files[span]
-        sheet = self.shelf.sheet(span, seen)
-        stretch = Stretch.of(sheet.candles.open_time, self.shelf.series.timeframe)
-        self._records[span.name] = Record(stretch, sheet.seal, sheet.sequence, seen.size, seen.mtime_ns)
+    def _list(self, span: Span, candles: Candles, *, seal: str, sequence: int) -> None:
+        seen, stretch = self.files[span], Stretch.of(candles.open_time, self.shelf.series.timeframe)
+        self._records[span.name] = Record(stretch, seal, sequence, seen.size, seen.mtime_ns)
 
     def _is_listed(self, span: Span) -> bool:
         record = self._records.get(span.name)
         return record is not None and record.is_of(self.files[span])
 
     def _heal(self) -> None:
+        """End a merge of days into their month that a crash cut short: both hold the same candles then."""
         cut_short = []
         for day in [span for span in self.files if span.is_day and span.month in self.files]:
             month_seen = self.files[day.month]
@@ -218,15 +227,18 @@ class Writer:
         if cut_short:
             self.tidy(cut_short)
 
-    def _tidy_when_due(self, newest: int, *, is_bulk: bool) -> None:
+    def _tidy_when_due(self, *, is_bulk: bool) -> None:
+        """Merge days that are over into their months. What was to be stored is stored, so this may wait or fail."""
         old = self.old_days()
-        if not old:
+        newest = self.shelf.last_time(self.files)
+        if not old or newest is None:
             return
-        minutes = zlib.crc32(str(self.shelf.series).encode()) % (_LAST_HOUR * 60)
-        is_due = newest >= day_of(newest).start + minutes * 60_000
-        if is_due or is_bulk or len(old) >= _MANY_DAYS:
-            with suppress(StoreFullError):
-                self.tidy(old)
-
-    def _told(self, damage: DamagedError, **more: str) -> dict[str, str]:
-        return {"series": str(self.shelf.series), "file": damage.span.name, "reason": str(damage.reason), **more}
+        minute = zlib.crc32(str(self.shelf.series).encode()) % _MINUTES_TO_SPREAD
+        if not (is_bulk or len(old) >= _MANY_DAYS or newest >= day_of(newest).start + minute * 60_000):
+            return
+        try:
+            self.tidy(old)
+        except DamagedError as damage:
+            self.bury(damage)
+        except StoreError as error:
+            logger.warning("days wait to be merged", extra={"series": str(self.shelf.series), "error": str(error)})
