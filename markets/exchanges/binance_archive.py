@@ -1,0 +1,196 @@
+"""Binance's bulk archive: zipped CSV files by month and by day, each with its checksum."""
+
+import hashlib
+import io
+import logging
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from markets.candles import FLOW_COLUMNS, PRICE_COLUMNS, Candles, join, take_file_rows
+from markets.errors import BadAnswerError, ExchangeUnavailableError
+from markets.exchanges.transport import MEBIBYTE, Answer, Bounds, Transport
+from markets.exchanges.wire import to_milliseconds
+from markets.series import SeriesKey
+
+logger = logging.getLogger(__name__)
+
+# A month of 1m is 2 to 3 MB zipped and 10 MB as text.
+_ZIP_BYTES, _TEXT_BYTES = 64 * MEBIBYTE, 256 * MEBIBYTE
+_TOTAL_SECONDS = 120.0
+_DOWNLOADS = 4
+# Months were seen to come as late as the 13th; their days are there before.
+_PUBLISHED_AFTER = timedelta(days=30)
+_ATTEMPTS = 3
+# The order of REST's klines; spot files have no header, and some of other markets do.
+_COLUMNS = (
+    "open_time", *PRICE_COLUMNS, "volume", "close_time", "quote_volume", "trades", "taker_buy_base",
+    "taker_buy_quote", "ignored",
+)  # fmt: skip
+_TYPES = {name: pa.int64() if name.endswith("_time") else pa.float64() for name in _COLUMNS if name != "ignored"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArchiveFile:
+    """One file of the archive: a month's, or a day's. ``is_fresh``: the month may not be published yet."""
+
+    series: SeriesKey
+    first_day: date
+    is_monthly: bool
+    is_fresh: bool = False
+
+    @property
+    def name(self) -> str:
+        stamp = f"{self.first_day:%Y-%m}" if self.is_monthly else f"{self.first_day:%Y-%m-%d}"
+        return f"{self.series.symbol}-{self.series.timeframe.value}-{stamp}.zip"
+
+    @property
+    def path(self) -> str:
+        period = "monthly" if self.is_monthly else "daily"
+        return f"/data/spot/{period}/klines/{self.series.symbol}/{self.series.timeframe.value}/{self.name}"
+
+    def days(self) -> list["ArchiveFile"]:
+        """Return the daily files of a month's."""
+        count = (_next_month(self.first_day) - self.first_day).days
+        return [ArchiveFile(self.series, self.first_day + timedelta(days=n), is_monthly=False) for n in range(count)]
+
+
+class BinanceArchive:
+    """The archive at one base URL. Several files are fetched at once, within bounds."""
+
+    def __init__(self, base_url: str) -> None:
+        self._transport = Transport(base_url, bounds=Bounds(total_seconds=_TOTAL_SECONDS, body_bytes=_ZIP_BYTES))
+
+    def plan(self, series: SeriesKey, start: int, end: int, now: int) -> list[ArchiveFile]:
+        """Return the files that hold ``start <= open_time < end`` (UTC ms), oldest first.
+
+        Months that had ended at ``now`` (UTC ms, the exchange's clock) are asked for whole, the days since
+        then one by one; the day that still runs has no file.
+        """
+        first, today = _day(start), _day(now)
+        last = min(_day(end - 1), today - timedelta(days=1))
+        files: list[ArchiveFile] = []
+        day = first
+        while day <= last:
+            following = _next_month(day)
+            if following <= today and (day.day == 1 or (following - day).days > 1):
+                is_fresh = today - following < _PUBLISHED_AFTER
+                files.append(ArchiveFile(series, day.replace(day=1), is_monthly=True, is_fresh=is_fresh))
+                day = following
+            else:
+                files.append(ArchiveFile(series, day, is_monthly=False))
+                day += timedelta(days=1)
+        return files
+
+    def fetch_all(self, files: Iterable[ArchiveFile]) -> Iterator[tuple[ArchiveFile, Candles | None]]:
+        """Fetch ``files`` several at once; yield each with its candles, in the order given.
+
+        None stands for a file that is not there, or that stayed damaged however often it was asked for: both
+        are left to REST. Raises ``ExchangeUnavailableError`` when the archive cannot be reached.
+        """
+        with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="archive") as downloads:
+            waiting: list[tuple[ArchiveFile, Future[Candles | None]]] = []
+            try:
+                for file in files:
+                    waiting.append((file, downloads.submit(self._fetch, file)))
+                    # Months that wait for a slow writer would fill the memory.
+                    if len(waiting) >= 2 * _DOWNLOADS:
+                        first, future = waiting.pop(0)
+                        yield first, future.result()
+                for first, future in waiting:
+                    yield first, future.result()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _fetch(self, file: ArchiveFile) -> Candles | None:
+        found = self._fetch_one(file)
+        if found is None and file.is_fresh:
+            parts = [part for part in map(self._fetch_one, file.days()) if part is not None]
+            return join(parts) if parts else None
+        return found
+
+    def _fetch_one(self, file: ArchiveFile) -> Candles | None:
+        reason = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._read(file)
+            except BadAnswerError as error:
+                reason = str(error)
+        logger.warning("an archive file is left out", extra={"file": file.name, "reason": reason})
+        return None
+
+    def _read(self, file: ArchiveFile) -> Candles | None:
+        answer = self._get(file.path)
+        if answer is None:
+            return None
+        checksum = self._get(f"{file.path}.CHECKSUM")
+        if checksum is None:
+            raise BadAnswerError(f"{file.name} has no checksum")
+        told = checksum.body[:64].decode("ascii", "replace").lower()
+        if told != hashlib.sha256(answer.body).hexdigest():
+            raise BadAnswerError(f"{file.name} is not what its checksum says")
+        return parse(_unzipped(answer.body, file.name), file)
+
+    def _get(self, path: str) -> Answer | None:
+        """Return the answer, None for 404. Raises ``ExchangeUnavailableError`` for any other refusal."""
+        answer = self._transport.get(path)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise ExchangeUnavailableError(f"{self._transport.host}{path} answers {answer.status}")
+        return answer
+
+
+def parse(text: bytes, file: ArchiveFile) -> Candles:
+    """Read an archive's CSV: 12 columns in REST's order, times in ms or µs, with a header or without.
+
+    Rows that no candle can have are left out. Raises ``BadAnswerError`` for what is not such a table.
+    """
+    try:
+        table = csv.read_csv(
+            io.BytesIO(text),
+            read_options=csv.ReadOptions(
+                column_names=list(_COLUMNS), skip_rows=0 if text[:1].isdigit() else 1, use_threads=False
+            ),
+            convert_options=csv.ConvertOptions(column_types=_TYPES, include_columns=list(_TYPES)),
+        )
+    except pa.ArrowInvalid as error:
+        raise BadAnswerError(f"{file.name} is not a table of candles: {str(error)[:120]}") from error
+    columns: dict[str, np.ndarray[tuple[int], np.dtype[np.generic]]] = {
+        name: table[name].to_numpy() for name in ("open_time", *PRICE_COLUMNS, "volume", *FLOW_COLUMNS)
+    }
+    columns["open_time"] = to_milliseconds(columns["open_time"].astype(np.int64))
+    candles, counts = take_file_rows(columns, file.series.timeframe)
+    if counts.malformed or counts.duplicate:
+        logger.warning(
+            "archive rows left out",
+            extra={"file": file.name, "malformed": counts.malformed, "duplicate": counts.duplicate},
+        )
+    return candles
+
+
+def _unzipped(body: bytes, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            members = archive.infolist()
+            if len(members) != 1 or members[0].file_size > _TEXT_BYTES:
+                raise BadAnswerError(f"{name} does not hold one CSV file of a sensible size")
+            return archive.read(members[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BadAnswerError(f"{name} is not a sound zip file: {error}") from error
+
+
+def _day(time: int) -> date:
+    return datetime.fromtimestamp(time / 1000, UTC).date()
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
