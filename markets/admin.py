@@ -12,7 +12,7 @@ from markets.services.jobs import request_cancel
 from markets.tasks import submit_backfill
 
 
-class SeriesInline(admin.TabularInline[Series, Pair]):
+class SeriesInline(admin.TabularInline):
     model = Series
     fields = ("timeframe", "is_active", "history_from", "error")
     readonly_fields = ("error",)
@@ -20,7 +20,7 @@ class SeriesInline(admin.TabularInline[Series, Pair]):
 
 
 @admin.register(Pair)
-class PairAdmin(admin.ModelAdmin[Pair]):
+class PairAdmin(admin.ModelAdmin):
     list_display = ("symbol", "base_asset", "quote_asset", "status", "is_active", "refreshed_at", "chart")
     list_filter = ("is_active", "status", "quote_asset")
     search_fields = ("symbol", "base_asset")
@@ -51,7 +51,7 @@ class PairAdmin(admin.ModelAdmin[Pair]):
 
 
 @admin.register(Series)
-class SeriesAdmin(admin.ModelAdmin[Series]):
+class SeriesAdmin(admin.ModelAdmin):
     list_display = ("pair", "timeframe", "is_active", "error")
     list_filter = ("timeframe", "is_active")
     list_select_related = ("pair",)
@@ -60,7 +60,7 @@ class SeriesAdmin(admin.ModelAdmin[Series]):
     readonly_fields = ("first_available", "error")
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Job]):
+class ReadOnlyAdmin(admin.ModelAdmin):
     """Rows that people look at and nobody edits."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

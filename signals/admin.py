@@ -7,7 +7,7 @@ from signals.models import PublishedSignal
 
 
 @admin.register(PublishedSignal)
-class PublishedSignalAdmin(admin.ModelAdmin[PublishedSignal]):
+class PublishedSignalAdmin(admin.ModelAdmin):
     list_display = (
         "symbol", "timeframe", "scale", "kind", "direction", "confirm_time", "published_at", "latency_ms", "is_late",
         "revised_at",
