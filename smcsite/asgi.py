@@ -1,10 +1,22 @@
-"""The ASGI entry: HTTP to Django, sockets to the consumers."""
+"""The ASGI entry: HTTP to Django, sockets and the stream's worker channel to their consumers."""
 
 import os
 
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
+http = get_asgi_application()
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+# These need the apps that the line above loads.
+from signals.consumers import LiveConsumer, StreamConsumer  # noqa: E402
+from smcsite.sockets import Doorkeeper  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": http,
+        "websocket": Doorkeeper(URLRouter([path("ws/live/", LiveConsumer.as_asgi())])),
+        "channel": ChannelNameRouter({"binance-stream": StreamConsumer.as_asgi()}),
+    }
+)

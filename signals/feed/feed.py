@@ -1,0 +1,244 @@
+"""The feed: decides for every series what is done next, in one thread that never waits for work."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from markets.errors import FencedError, SmcError
+from markets.exchanges import SETTLE_MILLISECONDS, CandleUpdate, Connected, StreamEvent
+from markets.exchanges.binance_stream import BinanceStream
+from markets.series import SeriesKey
+from signals.feed.followed import OVERDUE_SECONDS, Followed, Job
+from signals.feed.lanes import Done, Lane
+from signals.feed.series import Recovered, SeriesWork, Surroundings, Taken
+from signals.feed.telling import Teller
+from signals.feed.vitals import Vitals
+from signals.feed.wishes import Wishes, read_wishes
+from signals.push.publisher import Publisher
+from signals.services import catch_up_series
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.05
+_RECONCILE_SECONDS = 5.0
+# A first recovery waits this long for the connection, so that one is enough.
+_CONNECT_PATIENCE = 3.0
+_FAST_THREADS, _SLOW_THREADS = 6, 4
+_WISHES, _READER, _IDLE = "wishes", "reader", "idle"
+
+
+class Feed:
+    """Follows the wanted series of one shard until it is stopped or fenced.
+
+    Parameters
+    ----------
+    around
+        Exchange, store and fence.
+    wishes
+        Reads which series are wanted; called in another thread.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        publisher: Publisher,
+        vitals: Vitals,
+        *,
+        wishes: Callable[[], Wishes] = read_wishes,
+    ) -> None:
+        self._around = around
+        self._publisher = publisher
+        self._vitals = vitals
+        self._wishes = wishes
+        self._inbox: queue.SimpleQueue[StreamEvent | Done | None] = queue.SimpleQueue()
+        self._is_stopping = threading.Event()
+        self._reconcile_at = 0.0
+        self._is_reconciling = False
+        self._overdue_at = 0.0
+        self._idle: dict[SeriesKey, int] = {}
+        self._fast = Lane("live", threads=_FAST_THREADS, tell=self._inbox.put)
+        self._slow = Lane("recovery", threads=_SLOW_THREADS, tell=self._inbox.put)
+        self.stream: BinanceStream = around.exchange.open_stream()
+        self.series: dict[SeriesKey, Followed] = {}
+
+    def run(self) -> None:
+        """Follow until stopped. Raises ``FencedError`` when another leader has begun."""
+        threading.Thread(target=self._listen, name="feed-reader", daemon=True).start()
+        try:
+            while not self._is_stopping.is_set():
+                now = time.monotonic()
+                self._look_around(now)
+                for key in self._handle_waiting():
+                    self._begin_next(key, time.monotonic())
+                for key in list(self.series):
+                    self._begin_next(key, now)
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """End the run soon; safe from any thread."""
+        self._is_stopping.set()
+        self._inbox.put(None)
+
+    def sync(self) -> None:
+        """Look now which series are wanted; safe from any thread."""
+        self._reconcile_at = 0.0
+        self._inbox.put(None)
+
+    @property
+    def queue_depth(self) -> int:
+        """How many events, jobs and messages wait."""
+        held = sum(len(followed.held) for followed in list(self.series.values()))
+        return self._inbox.qsize() + self._fast.waiting + self.stream.waiting + held + self._publisher.waiting
+
+    def _listen(self) -> None:
+        try:
+            while not self._is_stopping.is_set():
+                event = self.stream.next_event(0.5)
+                if event is not None:
+                    self._inbox.put(event)
+        except Exception as error:  # noqa: BLE001 - raised again where it ends the run
+            self._inbox.put(Done(_READER, error=error))
+
+    def _handle_waiting(self) -> set[SeriesKey]:
+        """Wait a little for something to happen, and handle all that has; return whom it concerns."""
+        concerned: set[SeriesKey | None] = set()
+        timeout = _TICK_SECONDS
+        try:
+            while True:
+                concerned.add(self._handle(self._inbox.get(timeout=timeout)))
+                timeout = 0.0
+        except queue.Empty:
+            return {key for key in concerned if key is not None}
+
+    def _handle(self, item: StreamEvent | Done | None) -> SeriesKey | None:
+        if isinstance(item, CandleUpdate):
+            followed = self.series.get(item.series)
+            self._vitals.note_time(item.event_time)
+            if followed is not None:
+                followed.note_update(item)
+            return item.series
+        if isinstance(item, Connected):
+            # Whatever closed while there was no connection is asked for.
+            for key in item.series & self.series.keys():
+                self.series[key].fall_behind()
+        elif isinstance(item, Done):
+            return self._handle_done(item)
+        return None
+
+    def _handle_done(self, done: Done) -> SeriesKey | None:
+        if isinstance(done.error, FencedError) or done.name == _READER:
+            raise done.error or RuntimeError("the reader ended")
+        if done.name == _WISHES:
+            self._is_reconciling = False
+            self._reconcile_at = time.monotonic() + _RECONCILE_SECONDS
+            if done.error is None:
+                self._follow(done.result)
+        elif done.name != _IDLE and done.name in self.series:
+            self._note(self.series[done.name], done)
+            return SeriesKey.parse(str(done.name))
+        if done.error is not None:
+            logger.warning("the feed is disturbed", extra={"what": str(done.name), "error": str(done.error)})
+        return None
+
+    def _note(self, followed: Followed, done: Done) -> None:
+        """Note how a job of a series ended."""
+        followed.job = None
+        if done.error is not None:
+            pause = followed.note_failure(done.error)
+            self._vitals.failures += 1
+            told = {"series": str(followed.work.series), "error": followed.error, "again_in": round(pause, 1)}
+            is_ours = isinstance(done.error, SmcError)
+            logger.warning("a series fails", extra=told, exc_info=None if is_ours else done.error)
+        elif isinstance(done.result, Taken):
+            self._vitals.candles += done.result.count
+            followed.note_taken(done.result)
+            if followed.gap is not None:
+                told = {"series": str(followed.work.series), "from": followed.gap.start, "to": followed.gap.end}
+                logger.info("candles are missing", extra=told)
+        elif isinstance(done.result, Recovered):
+            self._vitals.recoveries += 1
+            followed.note_recovered(done.result)
+
+    def _begin_next(self, key: SeriesKey, now: float) -> None:
+        """Begin the next job of a series, if it has one and none is under way."""
+        followed = self.series.get(key)
+        job = followed.next_job(now) if followed is not None else None
+        if followed is None or job is None:
+            return
+        followed.job, work = job, followed.work
+        if job == Job.RECOVER:
+            followed.is_behind, followed.check_at, followed.is_edited = False, None, False
+            self._slow.submit(key, work.recover)
+        elif job == Job.TAKE:
+            updates = list(followed.held)
+            followed.held.clear()
+            self._fast.submit(key, lambda: self._take(followed, updates))
+        elif job == Job.REFRESH:
+            followed.is_edited = False
+            self._slow.submit(key, work.refresh)
+        elif followed.forming is not None:
+            update, followed.forming, followed.previewed_at = followed.forming, None, now
+            self._fast.submit(key, lambda: work.preview(update))
+
+    def _take(self, followed: Followed, updates: list[CandleUpdate]) -> Taken:
+        taken = followed.work.take(updates)
+        if taken.count:
+            newest = updates[-1]
+            end = newest.candle.open_time + newest.series.timeframe.milliseconds
+            ours = (time.monotonic() - newest.received_at) * 1000
+            followed.lag_ms = round(max(0, newest.event_time - end) + ours, 1)
+            self._vitals.note_lag(followed.lag_ms)
+        return taken
+
+    def _look_around(self, now: float) -> None:
+        if now >= self._reconcile_at and not self._is_reconciling:
+            self._is_reconciling = True
+            self._slow.submit(_WISHES, self._wishes)
+        if now >= self._overdue_at:
+            self._overdue_at = now + OVERDUE_SECONDS / 2
+            self._look_for_overdue(now)
+
+    def _follow(self, wishes: Wishes) -> None:
+        """Follow exactly the wanted series."""
+        now = time.monotonic()
+        for key in self.series.keys() - wishes.series:
+            del self.series[key]
+        for key in sorted(wishes.series - self.series.keys()):
+            work = SeriesWork(key, self._around, Teller(key, self._publisher))
+            self.series[key] = Followed(work, ask_at=now + _CONNECT_PATIENCE, moved_at=now)
+        for key, followed in self.series.items():
+            followed.is_halted = key.symbol in wishes.halted
+            followed.note_edit(wishes.edits.get(key, 0))
+        self.stream.subscribe(wishes.series)
+        for key, edit in wishes.idle.items():
+            if self._idle.get(key) != edit:
+                self._idle[key] = edit
+                self._slow.submit(_IDLE, lambda key=key: self._judge_idle(key))  # type: ignore[misc]
+
+    def _judge_idle(self, series: SeriesKey) -> None:
+        """Judge what was stored of a series that is not streamed, as by an import."""
+        with self._around.fence.hold():
+            catch_up_series(series)
+
+    def _look_for_overdue(self, now: float) -> None:
+        """Find the candles that should have come by the exchange's clock."""
+        exchange_time = self.stream.server_time()
+        mute = self.stream.health.unconfirmed
+        for key, followed in self.series.items():
+            due = 2 * key.timeframe.milliseconds + SETTLE_MILLISECONDS
+            is_late = (
+                exchange_time is not None and followed.through is not None and exchange_time > followed.through + due
+            )
+            if is_late or key in mute:
+                followed.note_overdue(now)
+
+    def _end(self) -> None:
+        """Let what is under way come to its end, within a little time."""
+        self._is_stopping.set()
+        self._fast.close()
+        self._slow.close()
+        self.stream.close()
+        self._fast.join(1.0)

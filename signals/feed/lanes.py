@@ -1,0 +1,67 @@
+"""Threads for the work of series: a fast lane for live candles, a slow one for what asks the exchange."""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job has ended: ``result`` is what it returned or, when ``error`` is set, nothing."""
+
+    name: Any
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Lane:
+    """Some daemon threads that do jobs in the order they came. They hold up no exit of the process."""
+
+    def __init__(self, name: str, *, threads: int, tell: Callable[[Done], None]) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Any, Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._tell = tell
+        self._is_closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, name: Any, job: Callable[[], Any]) -> None:
+        """Do ``job``, then tell that it is done under ``name``."""
+        self._jobs.put((name, job))
+
+    @property
+    def waiting(self) -> int:
+        return self._jobs.qsize()
+
+    def close(self) -> None:
+        """Begin no further job."""
+        self._is_closing = True
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def join(self, timeout_seconds: float) -> None:
+        for thread in self._threads:
+            thread.join(timeout_seconds / len(self._threads))
+
+    def _work(self) -> None:
+        try:
+            while True:
+                item = self._jobs.get()
+                if item is None or self._is_closing:
+                    return
+                name, job = item
+                try:
+                    done = Done(name, result=job())
+                except Exception as error:  # noqa: BLE001 - told to the feed, which knows what to do
+                    # A connection to the database that failed is not used again.
+                    connections.close_all()
+                    done = Done(name, error=error)
+                self._tell(done)
+        finally:
+            connections.close_all()

@@ -1,0 +1,271 @@
+"""The work for one series: bringing it up to date, taking its live candles, previewing the forming one."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from django.utils import timezone
+
+from markets.candles import Candle, Candles, Gap
+from markets.exchanges import CandleUpdate
+from markets.exchanges.binance import BinanceExchange
+from markets.series import SeriesKey
+from markets.services.backfilling import BackfillSource, backfill, missing_ranges, note_exchange_gaps, plan_backfill
+from markets.services.pairs import ensure_series
+from markets.services.recording import record
+from markets.store import CandleStore, Source
+from signals.feed.fence import Fence
+from signals.feed.telling import Teller
+from signals.services import Facts, SignalRow, Tracker, mark_revised, publish
+
+_PAGE = 1_000
+# More than this is planned as a backfill, which knows the archive.
+_MOST_BY_REST = 5_000
+# A live candle that waited longer than this (real seconds), as for a hole before it, is not news any more.
+_LATE_SECONDS = 10.0
+# Older candles are told again by a stream that stumbles, never corrected by it.
+_DOUBT_CANDLES = 100
+
+# SQLite has one writer at a time, and its waiting is a sleep of many milliseconds; a lock wakes at once.
+_ledger = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the work for every series shares."""
+
+    exchange: BinanceExchange
+    store: CandleStore
+    root: Path
+    fence: Fence
+    check: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of live candles. ``left`` were not taken: the hole ``gap`` is before them."""
+
+    through: int | None
+    count: int
+    left: tuple[CandleUpdate, ...] = ()
+    gap: Gap | None = None
+    is_doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How far a series is after a recovery. Nothing after a ``gap`` that may be filled yet was judged."""
+
+    through: int | None
+    gap: Gap | None = None
+    is_doubtful: bool = False
+
+
+class SeriesWork:
+    """One series. Its methods are called by one thread at a time, whichever that is."""
+
+    def __init__(self, series: SeriesKey, around: Surroundings, teller: Teller) -> None:
+        self.series = series
+        self.stage = ""
+        self._around = around
+        self._teller = teller
+        self._tracker = Tracker(series, store=around.store, root=around.root)
+        self._doubtful: set[int] = set()
+        self._is_first = True
+
+    @property
+    def through(self) -> int | None:
+        """Open time of the last candle judged."""
+        return self._tracker.through
+
+    def take(self, updates: Sequence[CandleUpdate]) -> Taken:
+        """Take live closed candles: store them durably, judge them, publish and tell what they mean."""
+        step, through = self.series.timeframe.milliseconds, self.through
+        new: dict[int, CandleUpdate] = {}
+        told_before = []
+        for each in sorted(updates, key=lambda update: update.candle.open_time):
+            if (through is not None and each.candle.open_time <= through) or each.candle.open_time in new:
+                told_before.append(each.candle)
+            else:
+                new[each.candle.open_time] = each
+        run: list[CandleUpdate] = []
+        expected = through + step if through is not None else min(new, default=0)
+        while expected in new:
+            run.append(new.pop(expected))
+            expected += step
+        if run:
+            self._commit_run(run)
+        self._doubt(told_before)
+        gap = Gap(expected, min(new)) if new else None
+        return Taken(self.through, len(run), tuple(new.values()), gap, bool(self._doubtful))
+
+    def recover(self) -> Recovered:
+        """Bring the series up to now: what is stored, then what REST and archive have beyond it."""
+        if self._is_first:
+            self.stage = "judging what is stored"
+            self._judge()
+        self._fetch()
+        self.stage = ""
+        gap = self._open_gap()
+        if gap is None:
+            self._judge()
+        self._is_first = False
+        return Recovered(self.through, gap, bool(self._doubtful))
+
+    def refresh(self) -> Recovered:
+        """Judge what another process has stored or changed."""
+        self._judge()
+        return Recovered(self.through, self._open_gap())
+
+    def preview(self, update: CandleUpdate) -> None:
+        """Tell the forming candle, with what it would mean if it closed as it stands."""
+        through = self.through
+        if through is not None and update.candle.open_time <= through:
+            return
+        is_next = through is not None and update.candle.open_time == through + self.series.timeframe.milliseconds
+        self._teller.forming(update.candle, self._tracker.preview(update.candle) if is_next else Facts(self.series))
+
+    def close(self) -> None:
+        """Leave the log as readers without our code can read it."""
+        with self._around.fence.hold():
+            self._tracker.close()
+
+    def _commit_run(self, run: Sequence[CandleUpdate]) -> None:
+        now = time.monotonic()
+        waited = sum(now - each.received_at > _LATE_SECONDS for each in run)
+        for part, late in ((run[:waited], True), (run[waited:], False)):
+            if part:
+                self._commit(part, late=late)
+
+    def _commit(self, updates: Sequence[CandleUpdate], *, late: bool) -> None:
+        flows = [each.flow for each in updates if each.flow is not None]
+        candles = Candles.of([each.candle for each in updates], flow=flows if len(flows) == len(updates) else None)
+        revision = self._tracker.revision
+        with self._around.fence.hold():
+            merged = record(self.series, candles, source=Source.STREAM)
+            if merged.added < len(candles):
+                # Stored before, maybe by REST and with other values: what is stored is what is judged.
+                first, last = int(candles.open_time[0]), int(candles.open_time[-1])
+                stored = self._around.store.read(self.series, start=first, end=last + 1)
+                self._doubt(list(candles), stored=stored)
+                candles = stored
+            facts = self._tracker.advance(candles)
+            older, facts = _split(facts, int(candles.open_time[0]))
+            old_rows = self._publish(older, late=True)
+            latency = (time.monotonic() - updates[-1].received_at) * 1000
+            rows = self._publish(facts, late=late, latency_ms=latency)
+        if older:
+            self._teller.changed()
+            self._teller.found(old_rows, older.marks, late=True)
+        self._teller.closed(list(candles), facts)
+        self._teller.found(rows, facts.marks, late=late)
+        self._tell_revision(revision)
+
+    def _judge(self) -> None:
+        """Judge every stored candle that was not; what is found is late."""
+        before, revision = self.through, self._tracker.revision
+        with self._around.fence.hold():
+            facts = self._tracker.catch_up()
+            rows = self._publish(facts, late=True)
+        if facts or self.through != before:
+            self._teller.changed()
+            self._teller.found(rows, facts.marks, late=True)
+        self._tell_revision(revision)
+
+    def _publish(self, facts: Facts, *, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
+        if not facts:
+            return []
+        with _ledger:
+            return publish(facts, now=timezone.now(), late=late, latency_ms=latency_ms)
+
+    def _tell_revision(self, former: int) -> None:
+        if self._tracker.revision == former or self._is_first:
+            return
+        with self._around.fence.hold(), _ledger:
+            marked = mark_revised(self.series, now=timezone.now())
+        self._teller.changed()
+        if marked:
+            self._teller.revised()
+
+    def _fetch(self) -> None:
+        """Ask for what is missing up to now; what is fetched is stored page by page."""
+        last = self._around.store.last_time(self.series)
+        step = self.series.timeframe.milliseconds
+        is_short = last is not None and not self._is_first
+        if last is not None and is_short:
+            is_short = (self._around.exchange.server_time() - last) // step <= _MOST_BY_REST
+        if not is_short or last is None:
+            self._fetch_history()
+        else:
+            self._fetch_newest(last + step)
+        self._confirm_doubtful()
+
+    def _fetch_history(self) -> None:
+        exchange = self._around.exchange
+        plan = plan_backfill(exchange, self.series, start=None, end=None, source=BackfillSource.AUTO)
+        if plan.missing:
+            backfill(exchange, plan, self._report)
+
+    def _fetch_newest(self, start: int) -> None:
+        at, step = start, self.series.timeframe.milliseconds
+        while True:
+            page = self._around.exchange.candles(self.series, start=at, limit=_PAGE)
+            if len(page):
+                self._record(page, Source.REST)
+                at = int(page.open_time[-1]) + step
+            if len(page) < _PAGE:
+                break
+        if at > start:
+            note_exchange_gaps(ensure_series(self.series), Gap(start, at))
+
+    def _confirm_doubtful(self) -> None:
+        """Ask again for candles that the stream told in two ways; what REST says counts."""
+        for open_time in sorted(self._doubtful):
+            end = open_time + self.series.timeframe.milliseconds
+            page = self._around.exchange.candles(self.series, start=open_time, end=end)
+            if len(page):
+                self._record(page, Source.REST)
+                self._doubtful.discard(open_time)
+
+    def _record(self, candles: Candles, source: Source) -> None:
+        self._around.check()
+        with self._around.fence.hold():
+            record(self.series, candles, source=source)
+
+    def _report(self, fraction: float, stage: str) -> None:
+        self.stage = f"{fraction:.0%} {stage}"
+        self._around.check()
+
+    def _open_gap(self) -> Gap | None:
+        """Return the first hole after what was judged that the exchange may fill yet."""
+        last, through = self._around.store.last_time(self.series), self.through
+        if last is None or through is None or last <= through:
+            return None
+        gaps = missing_ranges(ensure_series(self.series), through + self.series.timeframe.milliseconds, last)
+        return gaps[0] if gaps else None
+
+    def _doubt(self, told: Sequence[Candle], *, stored: Candles | None = None) -> None:
+        """Note candles whose stored values are others than the stream tells."""
+        if not told:
+            return
+        if stored is None:
+            stored = self._around.store.read(self.series, start=told[0].open_time, end=told[-1].open_time + 1)
+        known = {candle.open_time: candle for candle in stored}
+        newest = (self.through or 0) - _DOUBT_CANDLES * self.series.timeframe.milliseconds
+        differing = {each.open_time for each in told if known.get(each.open_time) != each}
+        self._doubtful |= {open_time for open_time in differing if open_time > newest}
+
+
+def _split(facts: Facts, first: int) -> tuple[Facts, Facts]:
+    """Part what was found on candles before ``first``, which another process stored meanwhile, from the rest."""
+    older = [row for row in facts.signals if row.confirm_time < first]
+    older_marks = [row for row in facts.marks if row.time < first]
+    if not older and not older_marks:
+        return Facts(facts.series), facts
+    rest = [row for row in facts.signals if row.confirm_time >= first]
+    rest_marks = [row for row in facts.marks if row.time >= first]
+    return replace(facts, signals=older, marks=older_marks, through=first - 1), replace(
+        facts, signals=rest, marks=rest_marks
+    )

@@ -1,0 +1,53 @@
+"""What the feed says of one series: its candles, what was found on them, what changed."""
+
+import time
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from markets.candles import Candle
+from markets.series import SeriesKey
+from signals.push.channels import SIGNALS, candles_channel
+from signals.push.messages import candle_body, mark_body, reset_body, signal_body
+from signals.push.publisher import Publisher
+from signals.services import Facts, MarkRow, SignalRow
+
+
+class Teller:
+    """Puts facts of one series into messages and hands them to the publisher."""
+
+    def __init__(self, series: SeriesKey, publisher: Publisher) -> None:
+        self._series = series
+        self._channel = candles_channel(series)
+        self._publisher = publisher
+
+    def forming(self, candle: Candle, preview: Facts) -> None:
+        """Tell a candle as it stands, with what it would mean if it closed so."""
+        text = candle_body(self._series, candle, is_closed=False, signals=preview.signals, marks=preview.marks)
+        self._publisher.send(self._channel, text, is_forming=True)
+
+    def closed(self, candles: Sequence[Candle], facts: Facts) -> None:
+        """Tell candles that closed, each with what was found on it."""
+        for candle in candles:
+            signals = [row for row in facts.signals if row.confirm_time == candle.open_time]
+            marks = [row for row in facts.marks if row.time == candle.open_time]
+            text = candle_body(self._series, candle, is_closed=True, signals=signals, marks=marks)
+            self._publisher.send(self._channel, text)
+
+    def changed(self) -> None:
+        """Tell that the series' candles are to be fetched again: many are new, or some are others."""
+        self._publisher.send(self._channel, reset_body(self._channel))
+
+    def found(self, rows: Sequence[SignalRow], marks: Sequence[MarkRow], *, late: bool) -> None:
+        """Tell what was entered into the ledger, and what became of what was entered before."""
+        now = time.time_ns() // 1_000_000
+        for row in rows:
+            self._publisher.send(SIGNALS, signal_body(row, published_at=now, late=late))
+        for mark in marks:
+            # An id names its kind: BTCUSDT.15m.internal.FVG.up.…
+            if mark.signal_id.split(".")[3] in settings.ENV.indicators:
+                self._publisher.send(SIGNALS, mark_body(mark))
+
+    def revised(self) -> None:
+        """Tell that signals which were told are marked as revised."""
+        self._publisher.send(SIGNALS, reset_body(SIGNALS))

@@ -1,0 +1,49 @@
+"""What the feed counts and measures about itself."""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+_KEPT_LAGS = 2_000
+_SKEW_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Counters of one lead. ``lags`` are ms from a candle's end to its signals on their way out.
+
+    The part until the exchange told the end is measured on the exchange's clock, the rest on ours.
+    """
+
+    candles: int = 0
+    recoveries: int = 0
+    failures: int = 0
+    lags: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_LAGS))
+    _skews: deque[tuple[float, float]] = field(default_factory=deque)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note_lag(self, milliseconds: float) -> None:
+        with self._lock:
+            self.lags.append(milliseconds)
+
+    def percentiles(self) -> dict[str, float | None]:
+        """Return the lag's 50th, 95th and 99th percentile, None before the first candle."""
+        with self._lock:
+            ordered = sorted(self.lags)
+        if not ordered:
+            return {"p50": None, "p95": None, "p99": None}
+        last = len(ordered) - 1
+        return {f"p{share}": round(ordered[round(last * share / 100)], 1) for share in (50, 95, 99)}
+
+    def note_time(self, exchange_time: int) -> None:
+        """Compare the exchange's clock, as a frame just brought it, with ours."""
+        now = time.monotonic()
+        self._skews.append((now, time.time() * 1000 - exchange_time))
+        while self._skews and now - self._skews[0][0] > _SKEW_SECONDS:
+            self._skews.popleft()
+
+    @property
+    def skew(self) -> float | None:
+        """Our clock minus the exchange's, ms: of the last minute the frame that was fastest on its way."""
+        return round(min((skew for _, skew in self._skews), default=float("nan")), 1) if self._skews else None

@@ -1,0 +1,182 @@
+"""Messages on their way from the stream process to everyone: numbered, kept for a while, told."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from channels.layers import get_channel_layer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from signals.push.channels import KEPT, group_of, stream_key
+from signals.push.messages import reset_body
+
+logger = logging.getLogger(__name__)
+
+# One step for: is the sender still the leader, was this message numbered before (its answer got lost), which number
+# is next, and keep it. A stream that is new, or was lost, begins at the time in ms: above all its former numbers.
+_NUMBER = """
+local held = redis.call('HMGET', KEYS[2], 'epoch', 'sent')
+local epoch = tonumber(held[1] or '0')
+if epoch > tonumber(ARGV[1]) then return '-1' end
+if epoch == tonumber(ARGV[1]) and tonumber(held[2] or '0') >= tonumber(ARGV[2]) then return '0' end
+redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'sent', ARGV[2])
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local seq = tonumber(ARGV[3])
+if newest[1] then seq = tonumber(string.match(newest[1][1], '^%d+')) + 1 end
+local text = string.format('%.0f', seq)
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], text .. '-0', 'm', ARGV[6])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return text
+"""
+_EXPIRE_SECONDS = 86_400
+_BATCH = 200
+_WAITING_LIMIT = 20_000
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    number: int
+    channel: str
+    text: str
+
+
+class Publisher:
+    """Sends messages in the order they were given, from one thread with one connection. Never blocks its callers.
+
+    While Redis is away messages wait; of forming candles only the newest of a channel does.
+
+    Parameters
+    ----------
+    url
+        The Redis database of the channels.
+    epoch
+        The leader's fencing number. Once a higher one has published, nothing of this one is sent any more.
+    shard
+        Which leader this is: leaders of different shards do not fence each other.
+    """
+
+    def __init__(self, url: str, *, epoch: int, shard: str = "1of1") -> None:
+        self._url = url
+        self._epoch = str(epoch)
+        self._shard_key = f"smc:live:leader:{shard}"
+        self._lock = threading.Lock()
+        self._lasting: deque[tuple[str, str]] = deque()
+        self._forming: dict[str, str] = {}
+        self._numbered = 0
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self.sent = 0
+        self.is_fenced = False
+        self.error = ""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, channel: str, text: str, *, is_forming: bool = False) -> None:
+        """Send a message (from ``messages``). A forming one gives way to whatever comes after it on its channel."""
+        with self._lock:
+            if is_forming:
+                self._forming[channel] = text
+            else:
+                self._forming.pop(channel, None)
+                self._lasting.append((channel, text))
+                if len(self._lasting) > _WAITING_LIMIT:
+                    self._shed()
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._lasting) + len(self._forming)
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Send what waits, as far as the time allows, and end the thread."""
+        self._is_closing = True
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._wake.set)
+            self._thread.join(timeout_seconds)
+
+    def _shed(self) -> None:
+        """Give up the messages about candles; who reads them is told to fetch anew."""
+        candles = {channel for channel, _ in self._lasting if channel.startswith("k:")}
+        kept = [each for each in self._lasting if not each[0].startswith("k:")][-_WAITING_LIMIT // 2 :]
+        self._lasting = deque([*kept, *((channel, reset_body(channel)) for channel in sorted(candles))])
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._publish_all())
+        finally:
+            self._loop.close()
+
+    async def _publish_all(self) -> None:
+        redis = Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=25)
+        layer = get_channel_layer()
+        number = redis.register_script(_NUMBER)
+        batch: list[_Message] = []
+        while not self.is_fenced:
+            batch = batch or self._take()
+            if not batch:
+                if self._is_closing:
+                    break
+                self._wake.clear()
+                if not self.waiting:
+                    await self._wake.wait()
+                continue
+            try:
+                batch = await self._publish(redis, number, layer, batch)
+                self.error = ""
+            except (RedisError, OSError) as error:
+                self._complain(error)
+                if self._is_closing:
+                    break
+                await asyncio.sleep(_RETRY_SECONDS)
+        await layer.flush()
+        await redis.aclose()
+
+    def _take(self) -> list[_Message]:
+        with self._lock:
+            pairs = [self._lasting.popleft() for _ in range(min(_BATCH, len(self._lasting)))]
+            if not self._lasting:
+                pairs += self._forming.items()
+                self._forming.clear()
+        messages = []
+        for channel, text in pairs:
+            self._numbered += 1
+            messages.append(_Message(self._numbered, channel, text))
+        return messages
+
+    async def _publish(self, redis, number, layer, batch: list[_Message]) -> list[_Message]:  # type: ignore[no-untyped-def]
+        """Number, keep and tell a batch; return what is left to do."""
+        now = time.time_ns() // 1_000_000
+        async with redis.pipeline(transaction=False) as pipeline:
+            for message in batch:
+                await number(
+                    keys=[stream_key(message.channel), self._shard_key],
+                    args=[self._epoch, message.number, now, KEPT, _EXPIRE_SECONDS, message.text],
+                    client=pipeline,
+                )
+            answers = await pipeline.execute()
+        for message, answer in zip(batch, answers, strict=True):
+            sequence = int(answer)
+            if sequence < 0:
+                self.is_fenced = True
+                logger.error("another leader publishes; nothing more is sent", extra={"epoch": self._epoch})
+                return []
+            self.sent += 1
+            if sequence:
+                told = {"type": "live.message", "ch": message.channel, "seq": sequence, "text": message.text}
+                # Whoever misses it finds it in the stream, so a failure here is no reason to number it again.
+                await layer.group_send(group_of(message.channel), told)
+        return []
+
+    def _complain(self, error: Exception) -> None:
+        if not self.error:
+            logger.warning("nothing can be published for now", extra={"error": str(error)})
+        self.error = f"{type(error).__name__}: {error}"

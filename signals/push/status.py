@@ -1,0 +1,107 @@
+"""What the stream process says of itself: written by it every second, read by API, pages and sockets."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from redis.exceptions import RedisError
+
+from markets.selectors import active_series
+
+logger = logging.getLogger(__name__)
+
+MOST_SHARDS = 16
+_TTL_SECONDS = 5
+_SUMS = ("rejected_frames", "rejected_candles", "reconnects", "queue_depth", "connections", "published")
+
+
+def status_key(shard: int) -> str:
+    return "stream:status" if shard == 1 else f"stream:status:{shard}"
+
+
+def write_status(status: Mapping[str, Any], *, shard: int) -> bool:
+    """Leave a status for the others to read; False when the cache is away."""
+    try:
+        cache.set(status_key(shard), dict(status), _TTL_SECONDS)
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+def read_status() -> dict[str, Any]:
+    """Return the state of the live path, of all shards together.
+
+    Where no stream process speaks, every series is told as ``down``: silence is not health.
+    """
+    try:
+        told = list(cache.get_many([status_key(shard) for shard in range(1, MOST_SHARDS + 1)]).values())
+    except (RedisError, OSError):
+        told = []
+    known = {(row["symbol"], row["timeframe"]): row for each in told for row in each["series"]}
+    series = [
+        known.get((key.symbol, key.timeframe.value)) or _silent(key.symbol, key.timeframe.value)
+        for key in active_series()
+    ]
+    first = told[0] if told else {}
+    return {
+        "source": "replay" if settings.ENV.is_replay else "binance",
+        "state": _state(told),
+        "leader": first.get("leader"),
+        "leaders": [each["leader"] for each in told],
+        "exchange_time": first.get("exchange_time"),
+        "clock_skew_ms": first.get("clock_skew_ms"),
+        "lag_ms": first.get("lag_ms", {"p50": None, "p95": None, "p99": None}),
+        **{name: sum(each[name] for each in told) for name in _SUMS},
+        "error": next((each["error"] for each in told if each["error"]), ""),
+        "disk_free_bytes": disk_free(),
+        "processes": _processes(),
+        "series": series,
+    }
+
+
+def disk_free() -> int:
+    try:
+        return shutil.disk_usage(settings.DATA_ROOT).free
+    except OSError:
+        return 0
+
+
+def _state(told: list[dict[str, Any]]) -> str:
+    if not told:
+        return "down"
+    states = {each["state"] for each in told}
+    return next(state for state in ("down", "catching_up", "live") if state in states)
+
+
+def _silent(symbol: str, timeframe: str) -> dict[str, Any]:
+    return {
+        "symbol": symbol, "timeframe": timeframe, "state": "down", "last_candle": None, "lag_ms": None,
+        "error": "the stream worker does not answer",
+    }  # fmt: skip
+
+
+def _processes() -> list[dict[str, Any]]:
+    """Return what the supervisors of this folder noted (``smcsite.processes``), without what has ended since."""
+    found = []
+    for path in sorted(settings.VAR_ROOT.glob("processes-*.json")):
+        try:
+            rows = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        found += [{"role": row["role"], "pid": row["pid"]} for row in rows if _is_alive(row["pid"])]
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
