@@ -63,6 +63,8 @@ class Market(Protocol):
 def rows_of(candles: Candles) -> list[Row]:
     """Return the candles as rows; their flow must be known."""
     flow = candles.flow
+    if not len(candles):
+        return []
     if flow is None:
         raise ValueError("a replayed market tells the flow of every candle")
     columns = [candles.open_time, *(getattr(candles, name) for name in (*PRICE_COLUMNS, "volume"))]
