@@ -48,21 +48,19 @@ class StreamRunner:
         self.epoch = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
         self._lease = Lease(Redis.from_url(settings.REDIS_URLS[3], **settings.REDIS_SOCKET), shard=str(self.shard))
         self._fence = Fence(settings.VAR_ROOT / f"stream-{self.shard}.epoch")
 
     def ensure(self) -> None:
         """See to it that the stream's threads live."""
         with self._lock:
-            if self._stopping.is_set() or all(thread.is_alive() for thread in self._threads or [threading.Thread()]):
-                return
-            self._threads = [
-                threading.Thread(target=self._run, name="stream-runner", daemon=True),
-                threading.Thread(target=self._tell, name="stream-status", daemon=True),
-            ]
-            for thread in self._threads:
-                thread.start()
+            for work in (self._run, self._tell):
+                thread = self._threads.get(work.__name__)
+                if not self._stopping.is_set() and (thread is None or not thread.is_alive()):
+                    thread = threading.Thread(target=work, name=f"stream{work.__name__}", daemon=True)
+                    self._threads[work.__name__] = thread
+                    thread.start()
 
     def sync(self) -> None:
         """Look now which series are wanted."""
@@ -75,12 +73,12 @@ class StreamRunner:
         if self.feed is not None:
             self.feed.stop()
         deadline = time.monotonic() + timeout_seconds
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
 
     @property
     def is_stopped(self) -> bool:
-        return self._stopping.is_set() and not any(thread.is_alive() for thread in self._threads)
+        return self._stopping.is_set() and not any(thread.is_alive() for thread in self._threads.values())
 
     def status(self) -> dict[str, Any]:
         """Return what ``/api/v1/status`` tells of this process."""

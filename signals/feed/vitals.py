@@ -39,11 +39,14 @@ class Vitals:
     def note_time(self, exchange_time: int) -> None:
         """Compare the exchange's clock, as a frame just brought it, with ours."""
         now = time.monotonic()
-        self._skews.append((now, time.time() * 1000 - exchange_time))
-        while self._skews and now - self._skews[0][0] > _SKEW_SECONDS:
-            self._skews.popleft()
+        with self._lock:
+            self._skews.append((now, time.time() * 1000 - exchange_time))
+            while now - self._skews[0][0] > _SKEW_SECONDS:
+                self._skews.popleft()
 
     @property
     def skew(self) -> float | None:
         """Our clock minus the exchange's, ms: of the last minute the frame that was fastest on its way."""
-        return round(min((skew for _, skew in self._skews), default=float("nan")), 1) if self._skews else None
+        with self._lock:
+            skews = [skew for _, skew in self._skews]
+        return round(min(skews), 1) if skews else None
