@@ -1,11 +1,54 @@
-"""Celery: the app, its settings, and the schedule. Tasks live in each app's ``tasks``."""
+"""Celery: the app, and what its processes do when they start and end. Tasks live in each app's ``tasks``."""
 
 import os
+import signal
+from typing import Any
 
+from billiard.process import active_children
 from celery import Celery
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
 
 app = Celery("smcsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _log_as_the_others_do(**_: Any) -> None:
+    """Keep Celery from setting up logs of its own; Django's are there already."""
+
+
+@worker_init.connect
+def _check_time_limits(**_: Any) -> None:
+    """Refuse to start when a task may run longer than its message stays its own (a second worker would get it)."""
+    hidden = app.conf.broker_transport_options["visibility_timeout"]
+    longest = max((task.time_limit or 0 for task in app.tasks.values()), default=0)
+    if hidden < 2 * longest:
+        raise SystemExit(f"visibility_timeout ({hidden} s) must be twice the longest time limit ({longest} s)")
+
+
+@worker_ready.connect
+def _watch(sender: Any, **_: Any) -> None:
+    # Imported here: the watchdog reads settings, which this module is part of.
+    from smcsite.watchdog import start_watchdog  # noqa: PLC0415
+
+    start_watchdog(sender)
+
+
+@worker_process_init.connect
+def _prepare_child(**_: Any) -> None:
+    """Let a pool process die with its worker, and ignore the wish to pause while it has no job."""
+    from smcsite.child import die_with_parent  # noqa: PLC0415
+
+    die_with_parent(os.getppid())
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+@worker_shutting_down.connect
+def _put_jobs_back(**_: Any) -> None:
+    """Ask the pool to put its jobs back on the queue, so that a deployment need not wait for hours of work."""
+    for process in active_children():
+        if process.pid is not None:
+            os.kill(process.pid, signal.SIGUSR2)

@@ -1,0 +1,70 @@
+"""The cache: a hint and never the truth, so a server that is away is a cache that is empty."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.cache.backends.redis import RedisCache
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS = 2.0
+
+
+class HintCache(RedisCache):
+    """Django's Redis cache that answers "not there" while the server is away, without waiting for it each time."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._away_until = 0.0
+
+    def _try(self, call: Callable[[], T], otherwise: T) -> T:
+        if time.monotonic() < self._away_until:
+            return otherwise
+        try:
+            return call()
+        except (RedisError, OSError) as error:
+            self._away_until = time.monotonic() + _PAUSE_SECONDS
+            logger.warning("the cache is away", extra={"error": type(error).__name__})
+            return otherwise
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        parent = super()
+        return self._try(lambda: parent.get(key, default, version), default)
+
+    def get_many(self, keys: Any, version: int | None = None) -> dict[str, Any]:
+        parent, wanted = super(), list(keys)
+        return self._try(lambda: parent.get_many(wanted, version), {})
+
+    def has_key(self, key: str, version: int | None = None) -> bool:
+        parent = super()
+        return self._try(lambda: bool(parent.has_key(key, version)), otherwise=False)
+
+    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        parent = super()
+        return self._try(lambda: bool(parent.add(key, value, timeout, version)), otherwise=False)
+
+    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+        parent = super()
+        self._try(lambda: parent.set(key, value, timeout, version), None)
+
+    def set_many(self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> list[Any]:
+        parent = super()
+        return self._try(lambda: list(parent.set_many(data, timeout, version)), list(data))
+
+    def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        parent = super()
+        return self._try(lambda: bool(parent.touch(key, timeout, version)), otherwise=False)
+
+    def delete(self, key: str, version: int | None = None) -> bool:
+        parent = super()
+        return self._try(lambda: bool(parent.delete(key, version)), otherwise=False)
+
+    def delete_many(self, keys: Any, version: int | None = None) -> None:
+        parent, wanted = super(), list(keys)
+        self._try(lambda: parent.delete_many(wanted, version), None)
