@@ -1,16 +1,17 @@
 """Runs the local exchange: ``manage.py replay_exchange --source synthetic --speed 60 --port 9000``."""
 
+import signal
 import time
 from argparse import ArgumentTypeError
+from types import FrameType
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import SmcCommand
+from markets.management.base import SmcCommand, moment
 from markets.replay.clock import VirtualClock
 from markets.replay.server import ReplayExchange, listening_socket, make_server
 from markets.replay.synthetic import SyntheticMarket
-from markets.serializers import parse_time
 from markets.series import parse_symbol
 
 
@@ -40,7 +41,15 @@ class Command(SmcCommand):
             f"({market.name}, {len(symbols)} symbols, {options['speed']:g}x)"
         )
         self.stdout.flush()
-        make_server(exchange).run(sockets=[listener])
+        server = make_server(exchange)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            # uvicorn raises the signal that ended it once more when it is done: here that is an ordinary end.
+            server.should_exit = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        server.run(sockets=[listener])
 
 
 def speed(text: str) -> float:
@@ -51,11 +60,3 @@ def speed(text: str) -> float:
     if not 0 <= value <= 100_000:
         raise ArgumentTypeError(f"must be a number from 0 to 100000, was {text!r}")
     return value
-
-
-def moment(text: str) -> int:
-    """Read a date or a moment as UTC ms."""
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"must be {error}") from None
