@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from signals.api.evidence import EvidenceView, StudyCancelView, StudyListView, StudyView, TrackRecordView
 from signals.api.signals import SignalListView, SignalSummaryView
+from signals.views import chart, charts, evidence, signal, signal_list
 
 api: list[URLPattern] = [
     path("signals/", SignalListView.as_view(), name="api-signals"),
@@ -15,4 +16,10 @@ api: list[URLPattern] = [
     path("studies/<int:job_id>/cancel", StudyCancelView.as_view(), name="api-study-cancel"),
 ]
 
-pages: list[URLPattern] = []
+pages: list[URLPattern] = [
+    path("chart", charts, name="charts"),
+    path("chart/<str:symbol>/<str:timeframe>", chart, name="chart"),
+    path("signals", signal_list, name="signals"),
+    path("signals/<str:signal_id>", signal, name="signal"),
+    path("evidence", evidence, name="evidence"),
+]

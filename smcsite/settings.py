@@ -98,6 +98,7 @@ MIDDLEWARE = [
     "smcsite.security.middleware.full_disk",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "smcsite.page_errors.PageErrorMiddleware",
 ]
 
 ROOT_URLCONF = "smcsite.urls"

@@ -10,10 +10,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.template import Context
 from django.utils import timezone
-from django.utils.html import format_html, json_script
+from django.utils.html import format_html, format_html_join, json_script
 from django.utils.safestring import SafeString
 
-from markets.models import Pair
+from markets.models import Job, Pair
+from markets.selectors import SeriesCoverage
+from signals.push.status import read_status
 from smcsite.preferences import Preferences, rules_text
 
 register = template.Library()
@@ -59,6 +61,20 @@ def page_facts(context: Context) -> SafeString:
     return json_script(facts, "page-facts")
 
 
+@register.simple_tag(takes_context=True)
+def chart_facts(context: Context, symbol: str, timeframe: str, shown: Any, scale: str, as_of: int | None) -> SafeString:
+    """Give the chart's scripts what the URL asks for."""
+    facts = {
+        "symbol": symbol,
+        "timeframe": timeframe,
+        "shown": list(shown),
+        "scale": scale,
+        "asOf": as_of,
+        "decimals": _decimals_of(context).get(symbol),
+    }
+    return json_script(facts, "chart-facts")
+
+
 def _moment(value: Any) -> datetime | None:
     if value is None or value == "":
         return None
@@ -83,15 +99,33 @@ def when(context: Context, value: Any, style: str = "short") -> SafeString | str
         "short": f"{local:%d %b %H:%M}",
         "long": long,
         "day": f"{local:%d %b %Y}",
-        "ago": ago(moment),
+        "ago": ago(moment, _market_now(context)),
     }[style]
     stamp = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return format_html('<time datetime="{}" data-style="{}" title="{}">{}</time>', stamp, style, long, text)
 
 
-def ago(moment: datetime) -> str:
+@register.simple_tag(takes_context=True)
+def when_iso(context: Context, text: str | None, style: str = "short") -> SafeString | str:
+    """Write a moment that was told in ISO 8601."""
+    return when(context, datetime.fromisoformat(text) if text else None, style)
+
+
+def _market_now(context: Context) -> datetime:
+    """Return the market's time: a replayed market runs at its own speed, so our clock says nothing about it."""
+    request: Any = context.get("request")
+    if request is None or not settings.ENV.is_replay:
+        return timezone.now()
+    if not hasattr(request, "_market_now"):
+        told = read_status()["exchange_time"]
+        request._market_now = datetime.fromisoformat(told) if told else timezone.now()
+    now: datetime = request._market_now
+    return now
+
+
+def ago(moment: datetime, now: datetime) -> str:
     """Write how long ago a moment is, in one unit."""
-    seconds = (timezone.now() - moment).total_seconds()
+    seconds = (now - moment).total_seconds()
     if seconds < 5:
         return "now"
     return f"{duration(seconds)} ago"
@@ -162,6 +196,22 @@ def percent(value: float | None, places: int = 2) -> str:
 
 
 @register.filter
+def as_percent(fraction: float | None) -> str:
+    """Write a fraction as percent."""
+    return percent(None if fraction is None else 100 * fraction)
+
+
+@register.filter
+def as_whole_percent(fraction: float | None) -> str:
+    return percent(None if fraction is None else 100 * fraction, 0)
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    return NOTHING if value is None else duration(value / 1000)
+
+
+@register.filter
 def signed(value: float | None, places: int = 2) -> str:
     """Write a number with its sign, a true minus."""
     if value is None or value != value:  # noqa: PLR0124
@@ -218,6 +268,39 @@ def bias_word(value: float | None) -> str:
     return "Bull" if value > 0 else "Bear"
 
 
+_STATE_CLASSES = {
+    "live": "tag-ok",
+    "ok": "tag-ok",
+    "catching_up": "tag-accent",
+    "stale": "tag-warn",
+    "gapped": "tag-warn",
+    "halted": "tag-warn",
+    "degraded": "tag-warn",
+    "down": "tag-danger",
+}
+
+
+@register.filter
+def state_class(state: str) -> str:
+    return _STATE_CLASSES.get(state, "")
+
+
+@register.filter
+def words(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+@register.filter
+def small_number(value: float) -> str:
+    """Write a tick or step size in plain digits; 0 is unknown."""
+    return f"{value:.10f}".rstrip("0").rstrip(".") if value else NOTHING
+
+
+@register.filter
+def progress_percent(job: Job) -> int:
+    return round(job.progress * 100)
+
+
 @register.filter
 def size(value: float | None) -> str:
     """Write a count of bytes."""
@@ -268,9 +351,40 @@ def spark_points(values: Any, width: int = 96, height: int = 24) -> str:
     )
 
 
+@register.simple_tag
+def coverage_strip(row: SeriesCoverage, width: int = 240) -> SafeString:
+    """Draw what is stored of a series as a strip from its first to its last candle, gaps in another colour."""
+    coverage = row.coverage
+    if coverage is None:
+        return SafeString("")
+    step = row.series.timeframe.milliseconds
+    span = coverage.last + step - coverage.first
+    gaps = format_html_join(
+        "",
+        '<rect class="gap" x="{}" y="0" width="{}" height="14"/>',
+        (
+            (
+                f"{(gap.start - coverage.first) / span * width:.2f}",
+                f"{max((gap.end - gap.start) / span * width, 1):.2f}",
+            )
+            for gap in coverage.gaps[:500]
+        ),
+    )
+    told = f"{100 * row.share:.2f} % stored, {len(coverage.gaps)} gaps"
+    return format_html(
+        '<svg class="strip" viewBox="0 0 {0} 14" preserveAspectRatio="none" role="img" aria-label="{1}">'
+        '<title>{1}</title><rect class="have" width="{0}" height="14"/>{2}</svg>',
+        width,
+        told,
+        gaps,
+    )
+
+
 @register.simple_tag(takes_context=True)
 def current(context: Context, *prefixes: str) -> SafeString | str:
     """Mark the link of the page one is on."""
     path = context["request"].path if context.get("request") else ""
-    is_here = any(path == prefix.rstrip("$") if prefix.endswith("$") else path.startswith(prefix) for prefix in prefixes)
+    is_here = any(
+        path == prefix.rstrip("$") if prefix.endswith("$") else path.startswith(prefix) for prefix in prefixes
+    )
     return SafeString('aria-current="page"') if is_here else ""

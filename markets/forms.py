@@ -1,0 +1,138 @@
+"""What the market's pages ask of a person."""
+
+from typing import Any
+
+from django import forms
+
+from markets.models import Backfill, Pair
+from markets.selectors import known_series, timeframes_of
+from markets.serializers import iso, parse_time
+from markets.series import SYMBOL_PATTERN, Timeframe
+
+TIMEFRAMES = [(each.value, each.value) for each in Timeframe]
+SOURCES = [("auto", "Archive, then REST"), ("archive", "Archive only"), ("rest", "REST only")]
+
+
+class TimeInput(forms.DateInput):
+    """A day as browsers ask for it; a full timestamp in the URL or a POST is as good."""
+
+    input_type = "date"
+
+    def format_value(self, value: Any) -> str | None:
+        return iso(value)[:10] if isinstance(value, int) else value  # type: ignore[index]
+
+
+class TimeField(forms.CharField):
+    """A moment as UTC ms; a day alone is its first moment in UTC."""
+
+    widget = TimeInput
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            return parse_time(str(text))
+        except ValueError as error:
+            raise forms.ValidationError(f"Must be {error}.") from None
+
+
+class AccessibleForm(forms.Form):
+    """A form whose fields carry our classes, and say to everyone which of them is wrong."""
+
+    error_css_class = "has-error"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            widget = field.widget
+            if isinstance(widget, forms.Select):
+                widget.attrs.setdefault("class", "select")
+            elif not isinstance(widget, (forms.CheckboxInput, forms.CheckboxSelectMultiple, forms.RadioSelect)):
+                widget.attrs.setdefault("class", "input")
+            widget.attrs.setdefault("autocomplete", "off")
+            if self.is_bound and name in self.errors:
+                widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"{self[name].auto_id}_error"}
+
+
+def clean_symbol(text: str) -> str:
+    """Return a symbol as we write it; what people type may be in lower case or with a slash."""
+    symbol = text.strip().upper().replace("/", "").replace("-", "")
+    if SYMBOL_PATTERN.fullmatch(symbol) is None:
+        raise forms.ValidationError("Must be 1 to 20 of A-Z and 0-9, such as BTCUSDT.")
+    return symbol
+
+
+class BackfillForm(AccessibleForm):
+    """Which candles are to be fetched."""
+
+    symbol = forms.ChoiceField(label="Pair")
+    timeframe = forms.ChoiceField(label="Timeframe", choices=TIMEFRAMES, initial="15m")
+    start = TimeField(label="From", required=False, help_text="UTC; empty: the series' own start")
+    end = TimeField(label="To", required=False, help_text="UTC, exclusive; empty: now")
+    source = forms.ChoiceField(label="Source", choices=SOURCES, initial="auto", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        symbols = list(dict.fromkeys(key.symbol for key in known_series()))
+        self.fields["symbol"].choices = [(symbol, symbol) for symbol in symbols]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        start, end = cleaned.get("start"), cleaned.get("end")
+        if start is not None and end is not None and end <= start:
+            self.add_error("end", "Must be after From.")
+        return cleaned
+
+    def to_job(self, *, owner: Any) -> Backfill:
+        wanted = self.cleaned_data
+        source = wanted["source"] or "auto"
+        spec = {**{name: wanted[name] for name in ("symbol", "timeframe", "start", "end")}, "source": source}
+        return Backfill(
+            symbol=wanted["symbol"],
+            timeframe=wanted["timeframe"],
+            start=wanted["start"],
+            end=wanted["end"],
+            source=source,
+            owner=owner,
+            spec=spec,
+        )
+
+
+class PairForm(AccessibleForm):
+    """A pair that is to be followed."""
+
+    symbol = forms.CharField(label="Pair", max_length=24, widget=forms.TextInput(attrs={"placeholder": "SOLUSDT"}))
+    wanted = forms.MultipleChoiceField(
+        label="Timeframes",
+        choices=TIMEFRAMES,
+        widget=forms.CheckboxSelectMultiple,
+        initial=[each.value for each in Timeframe],
+    )
+
+    def clean_symbol(self) -> str:
+        return clean_symbol(self.cleaned_data["symbol"])
+
+    @property
+    def timeframes(self) -> list[Timeframe]:
+        return [Timeframe(each) for each in self.cleaned_data["wanted"]]
+
+
+class TimeframesForm(AccessibleForm):
+    """Which timeframes of a known pair are followed; none pauses it."""
+
+    wanted = forms.MultipleChoiceField(choices=TIMEFRAMES, required=False, widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, *args: Any, pair: Pair, **kwargs: Any) -> None:
+        kwargs.setdefault("auto_id", f"{pair.symbol}-%s")
+        kwargs.setdefault("initial", {"wanted": _active(pair)})
+        super().__init__(*args, **kwargs)
+        self.all = [each.value for each in timeframes_of(pair)]
+
+    @property
+    def timeframes(self) -> list[Timeframe]:
+        return [Timeframe(each) for each in self.cleaned_data["wanted"]]
+
+
+def _active(pair: Pair) -> list[str]:
+    return [row.timeframe for row in pair.series.all() if row.is_active and pair.is_active]

@@ -1,0 +1,176 @@
+"""Pages about signals: the chart, the explorer, one signal."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+from rest_framework.exceptions import ValidationError
+
+from markets.errors import InvalidInputError, SmcError
+from markets.models import Pair
+from markets.selectors import candle_store, known_series, require_pair, timeframes_of
+from markets.series import SeriesKey, Timeframe
+from markets.views import page
+from signals import selectors
+from signals.engine import SCALES, Kind
+from signals.serializers import STATUSES, SignalQuery
+from signals.selectors.story import SignalStory, story
+
+_EVENTS_SHOWN, _ROWS_SHOWN, _LIVE_SHOWN = 60, 50, 30
+_NEAR = 0.02
+
+# The overlays of the chart, by the name they have in its URL.
+OVERLAYS = {
+    "bos": ("BOS", "CHOCH"),
+    "ob": ("OB", "BREAKER"),
+    "fvg": ("FVG", "IFVG"),
+    "sweep": ("SWEEP",),
+    "eq": ("EQ",),
+    "swing": ("SWING",),
+}
+DEFAULT_OVERLAYS = ("bos", "ob", "fvg", "sweep", "eq")
+
+
+@require_GET
+def charts(request: HttpRequest) -> HttpResponse:
+    """Go to a chart: the pair of the first watched or stored series."""
+    keys = known_series()
+    wanted = request.COOKIES.get("smc_watch", "").split("%2C")[0]
+    symbols = [key.symbol for key in keys]
+    symbol = wanted if wanted in symbols else next(iter(symbols), "BTCUSDT")
+    kept = [key.timeframe for key in keys if key.symbol == symbol]
+    timeframe = Timeframe.M15 if Timeframe.M15 in kept or not kept else kept[0]
+    return HttpResponseRedirect(reverse("chart", args=[symbol, timeframe.value]))
+
+
+@require_GET
+def chart(request: HttpRequest, symbol: str, timeframe: str) -> HttpResponse:
+    """Candles with everything that was found on them. Its panels are parts that follow the chart."""
+    series = SeriesKey.of(symbol, timeframe)
+    pair = require_pair(series.symbol)
+    shown = _shown_overlays(request)
+    as_of = _moment(request, "as_of")
+    context: dict[str, Any] = {
+        "series": series,
+        "symbol": series.symbol,
+        "timeframe": series.timeframe.value,
+        "pair": pair,
+        "timeframes": timeframes_of(pair),
+        "shown": shown,
+        "scale": request.GET.get("scope", "") if request.GET.get("scope") in SCALES else "",
+        "as_of": as_of,
+        "rows_url": reverse("chart", args=[series.symbol, series.timeframe.value]),
+    }
+    parts = {"events": "signals/_events.html", "side": "signals/_side.html", "signal-list": "signals/_list.html"}
+    wanted = request.headers.get("HX-Target", "") if "HX-Request" in request.headers else ""
+    if wanted != "events":
+        context |= _side(series, pair, with_panels=wanted != "signal-list")
+    if wanted not in ("side", "signal-list"):
+        context["events"], context["events_error"] = _events(series, context)
+    return page(request, "signals/chart.html", context, parts=parts)
+
+
+def _shown_overlays(request: HttpRequest) -> tuple[str, ...]:
+    """Return the overlays named by ``ov``; the usual ones when the URL names none."""
+    if "ov" not in request.GET:
+        return DEFAULT_OVERLAYS
+    return tuple(name for name in request.GET["ov"].split(",") if name in OVERLAYS)
+
+
+def _moment(request: HttpRequest, name: str) -> int | None:
+    """Return a moment of the URL in UTC ms; what cannot be read is no moment."""
+    text = request.GET.get(name, "")
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        return None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]:
+    """Return the panels beside the chart: bias, live signals of the pair, zones near its price."""
+    told: dict[str, Any] = {"error": "", "signals": [], "zones": [], "bias": []}
+    try:
+        filter_ = selectors.SignalFilter(symbol=series.symbol)
+        told["signals"] = selectors.signals(filter_, limit=_LIVE_SHOWN).rows
+        if with_panels:
+            told["zones"] = selectors.zones_near(series, within=_NEAR, limit=8)
+            told["bias"] = [(each, selectors.bias(SeriesKey(series.symbol, each))) for each in timeframes_of(pair)]
+            told["last"] = candle_store().newest(series, 1)
+    except SmcError as error:
+        told["error"] = str(error)
+    return told
+
+
+def _events(series: SeriesKey, context: dict[str, Any]) -> tuple[list[selectors.SignalRow], str]:
+    """Return what the chart draws, as a table: the newest first."""
+    kinds = frozenset(kind for name in context["shown"] for kind in OVERLAYS[name])
+    if not kinds:
+        return [], ""
+    filter_ = selectors.SignalFilter(
+        symbol=series.symbol,
+        timeframe=series.timeframe,
+        kinds=kinds,
+        as_of=context["as_of"],
+        scale=context["scale"] or None,
+    )
+    try:
+        return selectors.signals(filter_, limit=_EVENTS_SHOWN).rows, ""
+    except SmcError as error:
+        return [], str(error)
+
+
+@require_GET
+def signal_list(request: HttpRequest) -> HttpResponse:
+    """The explorer: filter, page, download. Every filter is in the URL."""
+    given = {name: values for name, values in request.GET.lists() if any(values)}
+    context: dict[str, Any] = {
+        "given": {name: ",".join(values) for name, values in given.items()},
+        "kinds": [each.name for each in Kind],
+        "statuses": STATUSES,
+        "scales": list(SCALES),
+        "timeframes": [each.value for each in Timeframe],
+        "symbols": list(dict.fromkeys(key.symbol for key in known_series())),
+        "errors": {},
+    }
+    context["chosen_kinds"] = context["given"].get("kind", "").split(",")
+    answer = 200
+    try:
+        context |= _found(given, is_oldest_first=request.GET.get("sort") == "oldest")
+    except InvalidInputError as error:
+        context["errors"], answer = {error.field or "form": [str(error)]}, 422
+    except ValidationError as error:
+        context["errors"], answer = error.detail, 422
+    return page(request, "signals/signals.html", context, parts={"results": "signals/_results.html"}, status=answer)
+
+
+def _found(given: dict[str, list[str]], *, is_oldest_first: bool) -> dict[str, Any]:
+    own = {name for name in ("sort", "page") if name in given}
+    asked = {name: ",".join(values) for name, values in given.items() if name not in own}
+    query = SignalQuery(data=asked)
+    query.is_valid(raise_exception=True)
+    filter_ = query.to_filter()
+    if filter_.symbol is not None:
+        require_pair(filter_.symbol)
+    found = selectors.signals(
+        filter_,
+        limit=query.validated_data.get("limit", _ROWS_SHOWN),
+        cursor=query.validated_data.get("cursor"),
+        newest_first=not is_oldest_first,
+    )
+    return {"rows": found.rows, "next_cursor": found.next_cursor, "total": selectors.summary(filter_)["total"]}
+
+
+@require_GET
+def signal(request: HttpRequest, signal_id: str) -> HttpResponse:
+    """One signal: what led to it, what it is, what became of it."""
+    told: SignalStory = story(selectors.signal(signal_id))
+    return page(request, "signals/signal.html", {"story": told}, parts={"drawer": "signals/_drawer.html"})
+
+
+@require_GET
+def evidence(request: HttpRequest) -> HttpResponse:
+    """What signals were worth."""
+    return page(request, "signals/evidence.html", {})

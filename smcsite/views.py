@@ -1,0 +1,184 @@
+"""The pages that span all apps: dashboard, status, settings, help, search; and the pages that tell what went wrong."""
+
+import logging
+from typing import Any
+
+from django.conf import settings as configuration
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from markets.errors import SmcError
+from markets.models import Pair
+from markets.selectors import near_symbols, pairs
+from markets.series import Timeframe
+from markets.views import page, redirect
+from scanner.selectors import ranking
+from signals import selectors
+from signals.push.status import read_status
+from smcsite.dashboard import first_steps, market, near_zones, tallies
+from smcsite.forms import AlertForm, PreferencesForm
+from smcsite.preferences import THEMES, AlertRule, Preferences, keep, rules_text
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS_SHOWN = 40
+_SCANNED_SHOWN = 8
+_HITS_SHOWN = 8
+_SCAN_TIMEFRAME = Timeframe.M15
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(reverse("dashboard"))
+
+
+@require_GET
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """What happened, what is open, and whether the service is healthy."""
+    parts = {"signal-list": "signals/_list.html", "market": "smcsite/_market.html"}
+    wanted = request.headers.get("HX-Target", "") if "HX-Request" in request.headers else ""
+    context: dict[str, Any] = {"rows_url": reverse("dashboard")}
+    if wanted != "market":
+        filter_ = selectors.SignalFilter(kinds=frozenset(configuration.ENV.indicators))
+        context["signals"], context["signals_error"] = _attempt(
+            lambda: selectors.signals(filter_, limit=_SIGNALS_SHOWN).rows, []
+        )
+    if wanted != "signal-list":
+        context["market"] = market()
+    if wanted not in parts:
+        context |= _whole_dashboard(request, context["market"])
+    return page(request, "smcsite/dashboard.html", context, parts=parts)
+
+
+def _whole_dashboard(request: HttpRequest, rows: Any) -> dict[str, Any]:
+    scanned, scan_error = _attempt(lambda: ranking(_SCAN_TIMEFRAME, top=_SCANNED_SHOWN).rows, ())
+    zones, zones_error = _attempt(lambda: near_zones(rows), [])
+    return {
+        "status": read_status(),
+        "tallies": tallies(rows),
+        "scanned": scanned,
+        "scan_error": scan_error,
+        "scan_timeframe": _SCAN_TIMEFRAME.value,
+        "zones": zones,
+        "zones_error": zones_error,
+        "steps": first_steps(rows, has_seen=Preferences.of(request).has_seen_intro),
+    }
+
+
+def _attempt(read: Any, otherwise: Any) -> tuple[Any, str]:
+    """Return what a card shows, or the reason why it shows nothing: one card that fails leaves the others standing."""
+    try:
+        return read(), ""
+    except SmcError as error:
+        return otherwise, str(error)
+    except Exception as error:
+        logger.exception("a card of the dashboard failed")
+        return otherwise, f"internal error: {type(error).__name__}"
+
+
+@require_GET
+def status(request: HttpRequest) -> HttpResponse:
+    """Feeds, workers, lag, queue, disk, versions."""
+    parts = {"status": "smcsite/_status.html"}
+    return page(request, "smcsite/status.html", {"status": read_status()}, parts=parts)
+
+
+@require_http_methods(["GET", "POST"])
+def settings(request: HttpRequest) -> HttpResponse:
+    """The visitor's own choices, kept in cookies."""
+    chosen = Preferences.of(request)
+    form = PreferencesForm(request.POST or None, initial=chosen)
+    if request.method == "POST" and form.is_valid():
+        messages.success(request, "Saved.")
+        answer = redirect(request, reverse("settings"))
+        keep(answer, request, **form.choices)
+        return answer
+    context = {"form": form, "alert_form": AlertForm(), "rules": list(enumerate(chosen.rules)), "chosen": chosen}
+    return page(request, "smcsite/settings.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+def add_alert(request: HttpRequest) -> HttpResponse:
+    """Add a rule for alerts."""
+    form, chosen = AlertForm(request.POST), Preferences.of(request)
+    if not form.is_valid():
+        context = {"form": PreferencesForm(initial=chosen), "alert_form": form, "chosen": chosen}
+        context["rules"] = list(enumerate(chosen.rules))
+        return page(request, "smcsite/settings.html", context, status=422)
+    return _with_rules(request, (*chosen.rules, form.to_rule()))
+
+
+@require_POST
+def remove_alert(request: HttpRequest, number: int) -> HttpResponse:
+    rules = Preferences.of(request).rules
+    return _with_rules(request, tuple(rule for i, rule in enumerate(rules) if i != number))
+
+
+def _with_rules(request: HttpRequest, rules: tuple[AlertRule, ...]) -> HttpResponse:
+    answer = redirect(request, f"{reverse('settings')}#alerts")
+    keep(answer, request, alerts=rules_text(rules[-12:]))
+    return answer
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Switch to the next theme; scripts do the same without asking."""
+    names = list(THEMES)
+    following = names[(names.index(Preferences.of(request).theme) + 1) % len(names)]
+    answer = HttpResponseRedirect(_own_url(request, request.POST.get("next", "")))
+    keep(answer, request, theme=following)
+    return answer
+
+
+@require_POST
+def watch(request: HttpRequest, symbol: str) -> HttpResponse:
+    """Put a pair on the watchlist, or take it off."""
+    watched = Preferences.of(request).watched
+    changed = [each for each in watched if each != symbol] if symbol in watched else [*watched, symbol]
+    answer = HttpResponseRedirect(_own_url(request, request.POST.get("next", "")))
+    keep(answer, request, watch=",".join(changed))
+    return answer
+
+
+@require_POST
+def dismiss_intro(request: HttpRequest) -> HttpResponse:
+    answer = redirect(request, reverse("dashboard"))
+    keep(answer, request, intro="seen")
+    return answer
+
+
+def _own_url(request: HttpRequest, url: str) -> str:
+    """Return ``url`` when it leads to this site, else the dashboard."""
+    is_ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    return url if is_ours and url.startswith("/") else reverse("dashboard")
+
+
+@require_GET
+def search(request: HttpRequest) -> HttpResponse:
+    """Find pairs by a part of their name; without scripts a single hit leads straight to its chart."""
+    text = request.GET.get("q", "").strip().upper()[:40]
+    timeframe = request.GET.get("timeframe", "")
+    timeframe = timeframe if timeframe in set(Timeframe) else Timeframe.M15.value
+    hits = _hits(text)
+    if "HX-Request" not in request.headers and text and hits:
+        exact = [pair for pair in hits if pair.symbol == text or pair.base_asset == text]
+        if exact or len(hits) == 1:
+            return HttpResponseRedirect(reverse("chart", args=[(exact or hits)[0].symbol, timeframe]))
+    context = {"hits": hits, "text": text, "timeframe": timeframe}
+    return page(request, "smcsite/search.html", context, parts={"hits": "smcsite/_hits.html"})
+
+
+def _hits(text: str) -> list[Pair]:
+    found = {pair.symbol: pair for pair in pairs()}
+    if not text:
+        return list(found.values())[:_HITS_SHOWN]
+    starting = [symbol for symbol in found if symbol.startswith(text)]
+    return [found[symbol] for symbol in dict.fromkeys([*starting, *near_symbols(text)])][:_HITS_SHOWN]
+
+
+@require_GET
+def help_page(request: HttpRequest) -> HttpResponse:
+    """Glossary, shortcuts, method."""
+    return page(request, "smcsite/help.html", {})

@@ -1,0 +1,31 @@
+// @ts-check
+/** The script of every page: starts each behaviour. */
+
+import { keepAlerts } from "./alerts.js";
+import { keepDrawer } from "./drawer.js";
+import { keepJobs } from "./jobs.js";
+import { live } from "./live.js";
+import { keepPill } from "./pill.js";
+import { keepRows } from "./rows.js";
+import { keepSearch } from "./search.js";
+import { keepShortcuts } from "./shortcuts.js";
+import { keepSignalLists } from "./signal_list.js";
+import { keepTheme } from "./theme.js";
+import { keepTimes } from "./times.js";
+import { keepToasts } from "./toasts.js";
+import { keepWatchlist } from "./watch.js";
+
+keepToasts();
+keepTheme();
+keepTimes();
+keepShortcuts();
+keepSearch();
+keepDrawer();
+keepRows();
+keepWatchlist();
+keepAlerts();
+keepSignalLists();
+keepJobs();
+keepPill();
+live.connect();
+document.documentElement.dataset.ready = "1";

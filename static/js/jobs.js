@@ -1,0 +1,42 @@
+// @ts-check
+/** Jobs on the page: their parts are asked for anew when the socket tells of them, or every two seconds without it. */
+
+import { live } from "./live.js";
+
+const POLL_MS = 2_000;
+
+/** @type {Map<string, () => void>} */
+const heard = new Map();
+
+/** @param {Element} job */
+const isEnded = (job) => ["done", "failed", "cancelled"].includes(job.getAttribute("data-state") ?? "");
+
+/** @param {string} id */
+function refresh(id) {
+  const job = document.getElementById(`job-${id}`);
+  if (job) window.htmx.trigger(job, "refresh");
+}
+
+function watch() {
+  /** @type {Set<string>} */
+  const here = new Set();
+  for (const job of document.querySelectorAll("[data-job]")) {
+    const id = job.getAttribute("data-job") ?? "";
+    if (isEnded(job)) continue;
+    here.add(id);
+    if (!heard.has(id)) heard.set(id, live.subscribe(`job:${id}`, () => refresh(id)));
+  }
+  for (const [id, stop] of heard) {
+    if (here.has(id)) continue;
+    stop();
+    heard.delete(id);
+  }
+}
+
+export function keepJobs() {
+  watch();
+  document.addEventListener("htmx:afterSettle", watch);
+  setInterval(() => {
+    if (!document.hidden) for (const id of heard.keys()) refresh(id);
+  }, POLL_MS);
+}

@@ -1,0 +1,44 @@
+// @ts-check
+/** Switching dark, light and the system's own without a reload; charts hear `theme:changed` and repaint. */
+
+import { keep } from "./facts.js";
+
+const ORDER = ["dark", "light", "system"];
+const NAMES = { dark: "dark", light: "light", system: "as the system" };
+
+function tell() {
+  document.dispatchEvent(new CustomEvent("theme:changed"));
+}
+
+export function keepTheme() {
+  const button = document.querySelector("[data-theme-switch]");
+  button?.addEventListener("click", (event) => {
+    event.preventDefault();
+    const root = document.documentElement;
+    const next = ORDER[(ORDER.indexOf(root.dataset.theme ?? "dark") + 1) % ORDER.length] ?? "dark";
+    root.dataset.theme = next;
+    keep("theme", next);
+    button.setAttribute("title", `Theme: ${NAMES[/** @type {keyof typeof NAMES} */ (next)]}`);
+    tell();
+  });
+  matchMedia("(prefers-color-scheme: light)").addEventListener("change", tell);
+}
+
+/**
+ * The colours of the theme as the canvas needs them: resolved, since it knows no custom properties.
+ * @param {Record<string, string>} names our name to the CSS custom property
+ * @returns {Record<string, string>}
+ */
+export function colours(names) {
+  const probe = document.createElement("i");
+  probe.hidden = true;
+  document.body.append(probe);
+  const read = Object.fromEntries(
+    Object.entries(names).map(([name, property]) => {
+      probe.style.color = `var(${property})`;
+      return [name, getComputedStyle(probe).color];
+    }),
+  );
+  probe.remove();
+  return read;
+}
