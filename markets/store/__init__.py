@@ -4,6 +4,7 @@ from markets.store.combining import Revised, Source
 from markets.store.coverage import Coverage
 from markets.store.foreign import read_foreign
 from markets.store.recovery import Recovered
+from markets.store.resample import resample
 from markets.store.store import CandleStore, Statistics
 from markets.store.verify import Problem, Verified
 from markets.store.writing import Merged
@@ -19,4 +20,5 @@ __all__ = [
     "Statistics",
     "Verified",
     "read_foreign",
+    "resample",
 ]

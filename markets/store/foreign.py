@@ -3,11 +3,11 @@
 import io
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -34,6 +34,7 @@ _ALIASES = {
     "taker_buy_quote_asset_volume": "taker_buy_quote",
 }
 _SAMPLE_LINES = 25
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # pyarrow and float() read more than a price list may hold: inf, nan, 1_000, full-width digits.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 # As long as 64 bits hold for certain.
@@ -159,11 +160,20 @@ def _scaled(column: Any, thousands: int | None = None) -> tuple[TimeArray, BoolA
 
 def _moments(text: Any) -> tuple[TimeArray, BoolArray]:
     """Read ISO 8601; without a zone it is UTC."""
-    read = pd.to_datetime(pd.Series(text.to_numpy(zero_copy_only=False)), format="ISO8601", utc=True, errors="coerce")
-    microseconds = read.dt.tz_convert(None).dt.as_unit("us").to_numpy().astype("datetime64[us]")
-    is_there = ~np.isnat(microseconds)
-    whole = np.where(is_there, microseconds, np.datetime64(0, "us")).astype(np.int64)
-    return whole // 1000, is_there & (whole % 1000 == 0)
+    read = [_moment(each) for each in text.to_pylist()]
+    times = np.array([time if time is not None else 0 for time in read], np.int64)
+    return times, np.array([time is not None for time in read], np.bool_)
+
+
+def _moment(text: str | None) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    milliseconds, rest = divmod(moment - _EPOCH, timedelta(milliseconds=1))
+    return None if rest else milliseconds
 
 
 def _numbers(column: Any) -> FloatArray:

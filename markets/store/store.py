@@ -98,6 +98,8 @@ class CandleStore:
 
     def newest(self, series: SeriesKey, count: int, *, before: int | None = None) -> Candles:
         """Return the last ``count`` candles, of those with ``open_time < before`` where that is given."""
+        if count <= 0:
+            return Candles.empty()
         shelf = self._shelf(series)
         return self._reading(shelf, lambda files: shelf.newest(files, count, before=before))
 

@@ -83,7 +83,7 @@ class Writer:
             else:
                 break
         self._tidy_when_due(is_bulk=len(candles) > _MANY_ROWS)
-        return Merged(added, len(candles) - added - len(revised), tuple(revised), self.is_append)
+        return Merged(added, len(candles) - added - len(revised), tuple(sorted(revised)), self.is_append)
 
     def tidy(self, days: Iterable[Span]) -> None:
         """Merge days into their months. Both hold the candles for a moment; readers take each once."""

@@ -1,0 +1,397 @@
+"""What was acknowledged survives kill, power cut and disk errors; what was not leaves no trace."""
+
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from markets.candles import Candles
+from markets.errors import StoreError, StoreFullError
+from markets.series import SeriesKey
+from markets.store import CandleStore, Source
+from markets.store.disk import Disk
+from tests.factories import walk
+from tests.markets.store.crash_states import PowerCut
+from tests.markets.store.disks import (
+    MINUTE,
+    SEED,
+    DyingDisk,
+    FailingDisk,
+    FullDisk,
+    RecordingDisk,
+    folder,
+    in_a_fork,
+    leftovers,
+    oracle,
+    same,
+)
+
+FULL = os.environ.get("SMC_FULL") == "1"
+KILLS = 500 if FULL else 40
+QUARTER = SeriesKey.of("BTCUSDT", "15m")
+
+
+def everything(store: CandleStore, series: SeriesKey = MINUTE) -> Candles:
+    return store.read(series, start=None, end=None)
+
+
+def test_store_kill9_500(tmp_path: Path) -> None:
+    # Candles of 15 minutes, so that days end and are merged into months while it goes on.
+    rng = np.random.default_rng(9)
+    candles = walk(SEED, 60_000, timeframe=QUARTER.timeframe)
+    stored = 0
+    for _ in range(KILLS):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _append_until_killed(tmp_path, candles, begin=stored, pipe=writer)
+        os.close(writer)
+        told = os.read(reader, 8)  # it has begun
+        time.sleep(rng.uniform(0.0, 0.04))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reader, "rb") as pipe:
+            told += pipe.read()
+        acknowledged = int.from_bytes(told[-8:], "little")
+
+        store = CandleStore(tmp_path)
+        if rng.random() < 0.5:
+            store.recover()
+            assert leftovers(tmp_path) == []
+        assert store.verify().problems == ()
+        found = everything(store, QUARTER)
+        assert acknowledged < len(found) <= acknowledged + 2, f"seed 9: acknowledged {acknowledged}"
+        assert same(found, candles.first(len(found)))
+        stored = len(found)
+    assert stored > KILLS
+
+
+def _append_until_killed(root: Path, candles: Candles, *, begin: int, pipe: int) -> None:
+    try:
+        store = CandleStore(root)
+        for at in range(begin, len(candles)):
+            store.merge(QUARTER, candles.take(slice(at, at + 1)), source=Source.STREAM)
+            os.write(pipe, at.to_bytes(8, "little"))
+    finally:
+        os._exit(1)
+
+
+def _days(root: Path) -> Candles:
+    """Store the end of one day and half of the next, each in a file, and return the candles of three days."""
+    candles = oracle(3 * 1440, start=1_700_006_400_000)
+    store = CandleStore(root)
+    store.merge(MINUTE, candles.first(1420), source=Source.ARCHIVE)
+    store.merge(MINUTE, candles.take(slice(1420, 1445)), source=Source.STREAM)
+    return candles
+
+
+# What to do from there: an append, the end of a day with days merged away, a gap far back, and a correction.
+_ACTIONS = {"append": slice(1445, 1446), "tidy": slice(1445, 3000), "overlap": slice(1400, 1450)}
+
+
+@pytest.mark.parametrize("action", list(_ACTIONS))
+def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, action: str) -> None:
+    candles = _days(tmp_path / "old")
+    old, new = candles.first(1445), candles.first(max(1445, _ACTIONS[action].stop))
+
+    def act(store: CandleStore) -> None:
+        store.merge(MINUTE, candles.take(_ACTIONS[action]), source=Source.REST)
+
+    for at in range(1, 1000):
+        root = tmp_path / "crashed"
+        shutil.copytree(tmp_path / "old", root)
+        ended = in_a_fork(lambda: act(CandleStore(root, disk=DyingDisk(at, piece=1 << 16))))  # noqa: B023
+        store = CandleStore(root)
+        found = everything(store)
+        assert len(old) <= len(found) <= len(new)
+        assert same(found, new.first(len(found)))
+        store.recover()
+        assert leftovers(root) == []
+        assert store.verify().problems == ()
+        act(store)
+        assert same(everything(CandleStore(root)), new)
+        shutil.rmtree(root)
+        if ended == 0:
+            assert at > 5
+            return
+        assert ended == -signal.SIGKILL
+    pytest.fail("it never ended")
+
+
+def test_store_crash_states_enumerated(tmp_path: Path) -> None:
+    candles = _days(tmp_path / "live")
+    root = folder(CandleStore(tmp_path / "live"))
+    cut = PowerCut({path.relative_to(root): path.read_bytes() for path in root.iterdir()})
+    disk = RecordingDisk()
+    store = CandleStore(tmp_path / "live", disk=disk)
+    # Appends within a day, into the next, and one that merges days away: (operations by then, candles by then).
+    acknowledged = [(0, 1445)]
+    for high in (1446, 3000, 3001):
+        store.merge(MINUTE, candles.take(slice(acknowledged[-1][1], high)), source=Source.STREAM)
+        acknowledged.append((len(disk.operations), high))
+
+    seen: set[object] = set()
+    for done in range(len(disk.operations) + 1):
+        if done:
+            operation = disk.operations[done - 1]
+            target = operation.target.relative_to(root) if operation.target is not None else None
+            path = operation.path.relative_to(root) if operation.path != root else operation.path
+            cut.apply(type(operation)(operation.kind, path, target, operation.data))
+        safe = max(high for by_then, high in acknowledged if by_then <= done)
+        following = min(high for by_then, high in acknowledged if by_then >= done)
+        for state in cut.states():
+            key = (frozenset(state.items()), safe, following)
+            if key not in seen:
+                _check_state(tmp_path / "state", state, candles, safe=safe, following=following)
+                seen.add(key)
+    assert len(seen) > 100
+
+
+class _HastyDisk(Disk):
+    """Has no power cut to fear, and no time."""
+
+    def fsync(self, handle: int) -> None:
+        pass
+
+    def fsync_folder(self, folder: Path) -> None:
+        pass
+
+
+def _check_state(root: Path, state: dict[Path, bytes], candles: Candles, *, safe: int, following: int) -> None:
+    place = folder(CandleStore(root))
+    place.mkdir(parents=True)
+    for path, data in state.items():
+        (place / path).write_bytes(data)
+    store = CandleStore(root, disk=_HastyDisk())
+    found = everything(store)
+    assert safe <= len(found) <= following
+    assert same(found, candles.first(len(found)))
+    recovered = store.recover()
+    assert recovered.quarantined == 0
+    assert leftovers(root) == []
+    assert store.verify().problems == ()
+    assert same(everything(store), found)
+    shutil.rmtree(root)
+
+
+_APPEND = """
+    import os, sys
+    from pathlib import Path
+    from markets.store import CandleStore, Source
+    from tests.markets.store.disks import MINUTE, oracle
+
+    store, candles = CandleStore(Path(sys.argv[1])), oracle(101)
+    store.merge(MINUTE, candles.first(1), source=Source.STREAM)
+    for at in range(1, 101):
+        store.merge(MINUTE, candles.take(slice(at, at + 1)), source=Source.STREAM)
+        os.write(1, b"acknowledged")
+"""
+
+
+def test_store_fsync_order_strace(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    calls = "openat,write,fsync,fdatasync,rename,renameat,renameat2"
+    command = ["strace", "-f", "-y", "-qq", "-s", "32", "-e", f"trace={calls}", "-o", str(tmp_path / "trace")]
+    run = subprocess.run([*command, *_python(_APPEND, tmp_path / "data")], capture_output=True, text=True, check=False)
+    if "ptrace" in run.stderr.lower():
+        pytest.skip("tracing is not allowed here")
+    assert run.returncode == 0, run.stderr
+    place = re.escape(str(folder(CandleStore(tmp_path / "data"))))
+    kinds = {
+        "write": rf"write\(\d+<{place}/\.[^>]*\.parquet\.[^>]*tmp>",
+        "sync": rf"fsync\(\d+<{place}/\.[^>]*\.parquet\.[^>]*tmp>",
+        "rename": r'rename[^(]*\(.*\.parquet\.\w+\.tmp", .*\.parquet"',
+        "sync folder": rf"fsync\(\d+<{place}>",
+        "told": r'write\(1<[^>]*>, "acknowledged"',
+    }
+    order = []
+    for line in (tmp_path / "trace").read_text().splitlines():
+        order += [kind for kind, pattern in kinds.items() if re.search(pattern, line)]
+    commits = " ".join(order).split("told")[:-1]
+    assert len(commits) == 100
+    first = "write sync rename sync folder"
+    assert [" ".join(each.split()) for each in commits] == [f"{first} {first}", *[first] * 99]
+
+
+def _python(text: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", textwrap.dedent(text), *map(str, arguments)]
+
+
+def test_store_enospc_every_offset(tmp_path: Path) -> None:
+    candles = oracle(200)
+    CandleStore(tmp_path / "old").merge(MINUTE, candles.first(199), source=Source.STREAM)
+    met = []
+    for at in range(1, 1000):
+        root = tmp_path / "full"
+        shutil.copytree(tmp_path / "old", root)
+        disk = FailingDisk(at, errno.ENOSPC)
+        store = CandleStore(root, disk=disk)
+        if disk_was_full := _merge_on(store, candles.take(slice(199, 200))):
+            assert str(folder(store)) in disk_was_full
+            assert leftovers(root) == []
+            # Only the last step comes after the rename.
+            seen = 200 if disk.met == "fsync_folder" else 199
+            assert same(everything(store), candles.first(seen))
+            assert same(everything(CandleStore(root)), candles.first(seen))
+            # There is space again.
+            assert not _merge_on(store, candles.take(slice(199, 200)))
+        assert same(everything(CandleStore(root)), candles)
+        shutil.rmtree(root)
+        if not disk.met:
+            break
+        met.append(disk.met)
+    assert [kind for at, kind in enumerate(met) if kind not in met[:at]] == [
+        "open_new",
+        "write",
+        "fsync",
+        "replace",
+        "fsync_folder",
+    ]
+    assert met.count("write") >= 10
+
+
+def _merge_on(store: CandleStore, candles: Candles) -> str:
+    """Return how the store says that the disk is full, nothing when it is not."""
+    try:
+        store.merge(MINUTE, candles, source=Source.STREAM)
+    except StoreFullError as error:
+        return str(error)
+    return ""
+
+
+def test_a_disk_that_is_really_full_loses_nothing_and_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    text = """
+        import sys
+        from pathlib import Path
+        from markets.errors import StoreFullError
+        from markets.store import CandleStore, Source
+        from tests.markets.store.disks import MINUTE, leftovers, oracle, same
+
+        root = Path(sys.argv[1])
+        ballast = root / "ballast"
+        ballast.write_bytes(bytes(300_000))
+        store, candles, stored = CandleStore(root, reserve_bytes=0), oracle(60_000), 0
+        try:
+            while True:
+                store.merge(MINUTE, candles.take(slice(stored, stored + 700)), source=Source.STREAM)
+                stored += 700
+        except StoreFullError as error:
+            assert "disk full" in str(error)
+        assert stored > 700
+        assert not leftovers(root)
+        assert same(CandleStore(root).read(MINUTE, start=None, end=None), candles.first(stored))
+        assert store.verify().problems == ()
+        ballast.unlink()
+        store.merge(MINUTE, candles.take(slice(stored, stored + 700)), source=Source.STREAM)
+        assert same(store.read(MINUTE, start=None, end=None), candles.first(stored + 700))
+        print("survived", stored)
+    """
+    assert "survived" in _on_a_small_disk(tmp_path, "size=1m", text)
+
+
+def test_ro_data_dir(tmp_path: Path) -> None:
+    text = """
+        import sys
+        from pathlib import Path
+        from markets.errors import StoreError
+        from markets.store import CandleStore
+
+        try:
+            CandleStore(Path(sys.argv[1]) / "data").recover()
+        except StoreError as error:
+            print(error)
+    """
+    told = _on_a_small_disk(tmp_path, "size=1m,ro", text)
+    assert f"cannot write {tmp_path}/disk/data as user 0: Read-only file system" in told
+
+
+def _on_a_small_disk(tmp_path: Path, options: str, text: str) -> str:
+    """Run Python with a small disk of its own mounted at its first argument."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = f"mount -t tmpfs -o {options} tmpfs {place}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here; the failing disk above covers it")
+    run = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *_python(text, place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_writes_stop_at_the_reserve_and_reads_go_on(tmp_path: Path) -> None:
+    disk = FullDisk()
+    store = CandleStore(tmp_path, disk=disk)
+    store.merge(MINUTE, oracle(2000), source=Source.REST)
+    disk.free = 128 * 1024 * 1024
+    with pytest.raises(StoreFullError, match="disk full: less than 128 MB free"):
+        store.merge(MINUTE, oracle(2001), source=Source.REST)
+    assert store.statistics().free_bytes == disk.free
+    assert same(everything(CandleStore(tmp_path)), oracle(2000))
+    assert not list(folder(store).glob("*.tmp"))
+    disk.free -= 1
+    assert not store.has_space()
+    assert store.statistics().is_full
+    disk.free += 10_000_000
+    assert store.merge(MINUTE, oracle(2001), source=Source.REST).added == 1
+
+
+class _DeafDisk(RecordingDisk):
+    """Fails once where it is told to, with an error of the hardware."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def _fail(self, where: str) -> None:
+        if self.where == where:
+            self.where = ""
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def fsync(self, handle: int) -> None:
+        self._fail("file")
+        super().fsync(handle)
+
+    def fsync_folder(self, folder: Path) -> None:
+        self._fail("folder")
+        super().fsync_folder(folder)
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_fsync_eio_not_acked(tmp_path: Path, where: str) -> None:
+    candles = oracle(50)
+    CandleStore(tmp_path).merge(MINUTE, candles.first(49), source=Source.STREAM)
+    disk = _DeafDisk(where)
+    store = CandleStore(tmp_path, disk=disk)
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.merge(MINUTE, candles, source=Source.STREAM)
+    assert leftovers(tmp_path) == []
+    # A second fsync would say yes to what the first one lost. Everything is written again, also what is seen already.
+    del disk.operations[:]
+    store.merge(MINUTE, candles, source=Source.STREAM)
+    assert [each.kind for each in disk.operations][-4:] == ["write", "fsync", "replace", "fsync_folder"]
+    assert same(everything(CandleStore(tmp_path)), candles)
+
+
+def test_files_are_for_their_owner_and_group_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = CandleStore(tmp_path / "data", disk=Disk())
+        store.merge(MINUTE, oracle(3000), source=Source.REST)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "data").rglob("*"):
+        assert path.stat().st_mode & 0o7777 == (0o750 if path.is_dir() else 0o640)
