@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -26,7 +26,8 @@ _LONGEST_MESSAGE = 16_384
 _MOST_CHANNELS = 600
 # A page that opens asks for much at once; after that, one message is one click.
 _MESSAGES_A_SECOND, _MESSAGES_AT_ONCE = 5.0, 60
-_POLICY_VIOLATION, _TOO_BIG = 1008, 1009
+_RECHECK_SECONDS = 30.0
+_POLICY_VIOLATION, _TOO_BIG, _SIGNED_OUT = 1008, 1009, 4401
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -39,17 +40,21 @@ class LiveConsumer(AsyncWebsocketConsumer):
     channel_layer_alias = "none"
 
     reader: Reader
-    _writer: "asyncio.Task[None]"
+    _tasks: list["asyncio.Task[None]"]
 
     async def connect(self) -> None:
         await self.accept()
         self.reader = hub().join()
         self._allowance, self._refilled_at = float(_MESSAGES_AT_ONCE), time.monotonic()
-        self._writer = asyncio.create_task(self._write())
+        self._tasks = [asyncio.create_task(self._write())]
+        scope: Any = self.scope
+        if "recheck" in scope:
+            self._tasks.append(asyncio.create_task(self._watch_session(scope["recheck"])))
 
     async def disconnect(self, code: int) -> None:
-        if hasattr(self, "_writer"):
-            self._writer.cancel()
+        for task in getattr(self, "_tasks", ()):
+            task.cancel()
+        if hasattr(self, "reader"):
             await hub().leave(self.reader)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -110,7 +115,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         fields = {"code": error.code, "detail": str(error)}
         self.reader.tell(with_head(0, body(str(channel)[:60], "error", fields)))
         if isinstance(error, TooManyMessagesError) and self._allowance < -_MESSAGES_AT_ONCE:
-            self._ending = asyncio.create_task(self._end(_POLICY_VIOLATION))
+            self._tasks.append(asyncio.create_task(self._end(_POLICY_VIOLATION)))
 
     async def _end(self, code: int) -> None:
         """Close once what was said last is sent."""
@@ -118,6 +123,15 @@ class LiveConsumer(AsyncWebsocketConsumer):
         while self.reader.unsent and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         await self.close(code)
+
+    async def _watch_session(self, recheck: Callable[[], Awaitable[bool]]) -> None:
+        """Close when the session that opened this socket has ended."""
+        while True:
+            await asyncio.sleep(_RECHECK_SECONDS)
+            if not await recheck():
+                self._refuse(SessionEndedError("the session has ended; sign in again"))
+                await self._end(_SIGNED_OUT)
+                return
 
     async def _write(self) -> None:
         """Send what the reader has, as fast as the other end takes it."""
@@ -132,6 +146,13 @@ class TooManyMessagesError(SmcError):
 
     code = "too-many-messages"
     title = "Too many messages"
+
+
+class SessionEndedError(SmcError):
+    """The session that opened a socket is over."""
+
+    code = "session-ended"
+    title = "Session ended"
 
 
 class StreamConsumer(AsyncConsumer):

@@ -2,21 +2,22 @@
 
 import os
 
-from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
+from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
-from django.urls import path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
 http = get_asgi_application()
 
 # These need the apps that the line above loads.
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+
 from signals.consumers import LiveConsumer, StreamConsumer  # noqa: E402
 from smcsite.sockets import Doorkeeper  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": Doorkeeper(URLRouter([path("ws/live/", LiveConsumer.as_asgi())])),
+        "websocket": AuthMiddlewareStack(Doorkeeper(LiveConsumer.as_asgi())),
         "channel": ChannelNameRouter({"binance-stream": StreamConsumer.as_asgi()}),
     }
 )

@@ -2,6 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
+
+from channels.layers import get_channel_layer
 
 from markets.errors import InvalidInputError, SmcError
 from markets.series import SeriesKey
@@ -56,3 +59,8 @@ def group_of(channel: str) -> str:
 def stream_key(channel: str) -> str:
     """Return the key of the Redis stream that keeps a channel's last messages."""
     return f"smc:live:{channel}"
+
+
+def channel_layer() -> Any:
+    """Return the channel layer; its methods are made at run time, so its type says nothing."""
+    return get_channel_layer()

@@ -8,14 +8,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
 from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from markets.models import Job
 from markets.serializers import JobSerializer, iso
-from signals.push.channels import KEPT, STATUS, ChannelName, group_of, stream_key
+from signals.push.channels import KEPT, STATUS, ChannelName, channel_layer, group_of, stream_key
 from signals.push.messages import body, with_head
 from signals.push.rings import Reader, Ring
 from signals.push.status import read_status
@@ -34,7 +33,7 @@ class Hub:
     """The sockets of one event loop and what they follow. All methods are called on that loop."""
 
     def __init__(self) -> None:
-        self._layer = get_channel_layer()
+        self._layer = channel_layer()
         self._redis = Redis.from_url(
             settings.REDIS_URLS[1], socket_timeout=5, socket_connect_timeout=2, health_check_interval=25
         )
@@ -135,7 +134,7 @@ class Hub:
             await self._layer.group_add(group_of(channel), self._name)
 
     async def _read_kept(self, ring: Ring) -> None:
-        rows = await self._redis.xrevrange(stream_key(ring.channel), count=KEPT)
+        rows: list[Any] = await self._redis.xrevrange(stream_key(ring.channel), count=KEPT) or []
         self._append(ring, reversed(rows))
         ring.is_known = True
 
@@ -165,13 +164,13 @@ class Hub:
                 await self._layer.group_add(group_of(ring.channel), self._name)
         while True:
             message = await self._layer.receive(self._name)
-            ring = self._rings.get(message["ch"])
-            if ring is None:
+            found = self._rings.get(message["ch"])
+            if found is None or message["seq"] <= found.last:
                 continue
-            if message["seq"] == ring.last + 1 or (ring.is_known and not ring.last):
-                self._put(ring, message["seq"], message["text"])
-            elif message["seq"] > ring.last:
-                await self._quietly(self._catch_up([ring]))
+            if message["seq"] == found.last + 1 or (found.is_known and not found.last):
+                self._put(found, message["seq"], message["text"])
+            else:
+                await self._quietly(self._catch_up([found]))
 
     async def _heal(self) -> None:
         """Read what the layer did not bring: it delivers at most once."""

@@ -6,12 +6,12 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
-from channels.layers import get_channel_layer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from signals.push.channels import KEPT, group_of, stream_key
+from signals.push.channels import KEPT, channel_layer, group_of, stream_key
 from signals.push.messages import reset_body
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Publisher:
 
     async def _publish_all(self) -> None:
         redis = Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=25)
-        layer = get_channel_layer()
+        layer = channel_layer()
         number = redis.register_script(_NUMBER)
         batch: list[_Message] = []
         while not self.is_fenced:
@@ -152,7 +152,7 @@ class Publisher:
             messages.append(_Message(self._numbered, channel, text))
         return messages
 
-    async def _publish(self, redis, number, layer, batch: list[_Message]) -> list[_Message]:  # type: ignore[no-untyped-def]
+    async def _publish(self, redis: Redis, number: Any, layer: Any, batch: list[_Message]) -> list[_Message]:
         """Number, keep and tell a batch; return what is left to do."""
         now = time.time_ns() // 1_000_000
         async with redis.pipeline(transaction=False) as pipeline:

@@ -51,7 +51,7 @@ def read_status() -> dict[str, Any]:
     return {
         "source": "replay" if settings.ENV.is_replay else "binance",
         "state": _state(told),
-        "leader": first.get("leader"),
+        "leader": _name(first["leader"]) if first else None,
         "leaders": [each["leader"] for each in told],
         "exchange_time": first.get("exchange_time"),
         "clock_skew_ms": first.get("clock_skew_ms"),
@@ -76,6 +76,10 @@ def _state(told: list[dict[str, Any]]) -> str:
         return "down"
     states = {each["state"] for each in told}
     return next(state for state in ("down", "catching_up", "live") if state in states)
+
+
+def _name(leader: Mapping[str, Any]) -> str:
+    return f"{leader['host']}:{leader['pid']}"
 
 
 def _silent(symbol: str, timeframe: str) -> dict[str, Any]:

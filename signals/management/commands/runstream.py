@@ -8,7 +8,6 @@ import signal
 from argparse import ArgumentTypeError
 from typing import Any
 
-from channels.layers import get_channel_layer
 from channels.routing import get_default_application
 from channels.worker import Worker
 from django.conf import settings
@@ -18,6 +17,7 @@ from markets.management.base import SmcCommand
 from signals.feed.door import Door
 from signals.feed.runner import set_shard, stream_runner
 from signals.feed.wishes import Shard
+from signals.push.channels import channel_layer
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,13 @@ async def _serve() -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     with contextlib.suppress(Exception):
-        await get_channel_layer().flush()
+        await channel_layer().flush()
 
 
 async def _listen() -> None:
     """Hear the nudges. What ends the worker, as a lost connection to Redis, starts a new one: the stream goes on."""
     while True:
-        worker = Worker(application=get_default_application(), channels=[CHANNEL], channel_layer=get_channel_layer())
+        worker: Any = Worker(application=get_default_application(), channels=[CHANNEL], channel_layer=channel_layer())
         try:
             await worker.arun()
         except Exception as error:  # noqa: BLE001 - whatever it is, there must be a worker
@@ -76,7 +76,7 @@ async def _listen() -> None:
 
 async def _keep_alive() -> None:
     """Tell the consumer again and again to keep the stream alive; without Redis, do it here."""
-    layer = get_channel_layer()
+    layer = channel_layer()
     while True:
         try:
             await layer.send(CHANNEL, {"type": "stream.ensure"})
