@@ -1,14 +1,17 @@
 """Bringing a series' log up to its candles: folding what is new, rebuilding what no longer holds."""
 
+import errno
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from markets.candles import Candle, Candles
-from markets.errors import CorruptFileError, InvalidInputError
+from markets.errors import CorruptFileError, InvalidInputError, StoreError, StoreFullError
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from signals.engine import Params
@@ -72,7 +75,7 @@ class SeriesLog:
         Frame | None
             The facts of the candles folded; None when the log was built anew.
         """
-        with series_lock(self._root, self.series):
+        with self._writing():
             edit = self._store.edit(self.series)
             if not self._is_open() and not self._open():
                 return self._build()
@@ -82,12 +85,20 @@ class SeriesLog:
             return self._append(candles, edit)
 
     def advance(self, candles: Candles) -> Frame | None:
-        """Fold candles that were just stored; like ``catch_up`` when anything else changed as well."""
-        with series_lock(self._root, self.series):
+        """Fold candles that were just stored.
+
+        Returns
+        -------
+        Frame | None
+            The facts of the candles folded; None when more had happened (another process wrote, candles judged
+            earlier changed): then this was ``catch_up``.
+        """
+        with self._writing():
             is_current = self._is_open() and self._store.edit(self.series) == self._edit
             if is_current:
                 return self._append(candles.between(self._detectors.through + 1, None), self._edit)
-        return self.catch_up()
+        self.catch_up()
+        return None
 
     def preview(self, candle: Candle) -> Frame:
         """Return the facts of a candle that is still forming; they are not kept."""
@@ -95,9 +106,23 @@ class SeriesLog:
 
     def merge(self) -> None:
         """Merge the journal into the month files."""
-        with series_lock(self._root, self.series):
+        with self._writing():
             if self._is_open():
                 self._merge([])
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the series' lock, and tell the disk's errors as ours.
+
+        What was written only in part is read anew by the next call.
+        """
+        try:
+            with series_lock(self._root, self.series):
+                yield
+        except OSError as error:
+            self._folder = None
+            kind = StoreFullError if error.errno == errno.ENOSPC else StoreError
+            raise kind(f"the signal log of {self.series} cannot be written: {error.strerror}") from error
 
     def _is_open(self) -> bool:
         """Whether what is held in memory is what is on disk."""
@@ -159,13 +184,8 @@ class SeriesLog:
         if len(candles) > _BULK_CANDLES:
             self._merge([frame])
             return frame
-        try:
-            with (self._folder / JOURNAL).open("ab") as file:
-                file.write(pack(frame))
-        except OSError:
-            # The detectors are ahead of the journal now: the next call reads the log anew.
-            self._folder = None
-            raise
+        with (self._folder / JOURNAL).open("ab", buffering=0) as file:
+            file.write(pack(frame))
         self._seen = status_of(self._folder)
         self._frames += 1
         if self._frames >= _MERGE_FRAMES or time.monotonic() - self._merged_at > _MERGE_SECONDS:

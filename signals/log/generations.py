@@ -145,6 +145,20 @@ def install(root: Path, series: SeriesKey, built: Path, generation: Generation) 
     return place
 
 
+def bury(folder: Path) -> None:
+    """Take a damaged generation out of the way; what is left of it lies beside the retired ones, hidden."""
+    logger.error("a signal log is damaged; it will be built anew", extra={"folder": str(folder)})
+    try:
+        timeframe, symbol, root = folder.parent, folder.parent.parent, folder.parents[3]
+        grave = (
+            root / "signals-retired" / symbol.name / timeframe.name / f".damaged-{folder.name}-{secrets.token_hex(4)}"
+        )
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(grave)
+    except FileNotFoundError:
+        logger.info("the damaged log is gone already", extra={"folder": str(folder)})
+
+
 def _prune(retired: Path) -> None:
     """Keep of each version and parameters the newest revisions."""
     kept: dict[tuple[int, tuple[str, str]], int] = {}

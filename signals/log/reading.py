@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from markets.series import SeriesKey
 from signals.engine.kinds import Mark
 from signals.engine.layout import RecordArray
 from signals.log import months
-from signals.log.generations import Generation, current_folder, logged_series
+from signals.log.generations import Generation, bury, current_folder, logged_series
 from signals.log.journal import Frame, JournalFile, Opening, no_facts, status_of
 from signals.log.rows import SCALE_NAMES, UNSET, SignalRow, in_order, told
 
@@ -95,7 +95,7 @@ class LogView:
         """Return one month's signals as they stand at ``through``."""
         found = self._months.get(number)
         if found is None:
-            stored = months.read_signals(self.folder, number)
+            stored = self._stored(months.read_signals, number)
             stored = stored[stored["confirm_time"] <= self.base]
             tail = [rows for month, rows in months.by_month(self.tail_signals, "confirm_time") if month == number]
             found = Month.of(np.concatenate([stored, *tail]))
@@ -113,9 +113,17 @@ class LogView:
     def _marks_in(self, month: int) -> RecordArray:
         found = self._marks.get(month)
         if found is None:
-            stored = months.read_marks(self.folder, month)
+            stored = self._stored(months.read_marks, month)
             found = self._marks[month] = stored[stored["time"] <= self.base]
         return found
+
+    def _stored(self, read: Callable[[Path, int], RecordArray], month: int) -> RecordArray:
+        """Read a month file. A damaged one takes its log out of the way: it is built anew from the candles."""
+        try:
+            return read(self.folder, month)
+        except CorruptFileError:
+            bury(self.folder)
+            raise
 
     def signals_after(self, time: int) -> Iterator[Month]:
         """Yield the signals confirmed later than ``time``, ascending."""

@@ -14,7 +14,7 @@ from markets.series import SeriesKey, Timeframe
 from signals.engine import Detector, scale_params
 from signals.log import SignalRow
 from signals.log.rows import UNSET
-from signals.selectors.logs import fresh_view
+from signals.selectors.logs import fresh_view, mends
 
 _ZONES = frozenset({"FVG", "IFVG", "OB", "BREAKER"})
 
@@ -59,6 +59,7 @@ def context(row: SignalRow, timeframes: Sequence[Timeframe], *, scale: str = "in
     return told
 
 
+@mends
 def zones_near(
     series: SeriesKey, *, within: float = 0.005, limit: int = 10, scale: str | None = None
 ) -> list[NearZone]:

@@ -18,3 +18,17 @@ def ledger(*, series: SeriesKey | None = None, kinds: frozenset[str] = frozenset
 def natural_key(row: SignalRow | PublishedSignal) -> tuple[str, str, int, int, int]:
     """Return what names a signal within its series, detector version and parameters."""
     return (row.scale, row.kind, row.direction, row.event_time, row.ref_time)
+
+
+def as_published(row: SignalRow | PublishedSignal) -> tuple[object, ...]:
+    """Return what a signal says, without its later life: equal for a ledger row and the log's row it tells."""
+    return (
+        *natural_key(row),
+        row.confirm_time,
+        row.level,
+        row.top,
+        row.bottom,
+        row.strength,
+        row.range_pos,
+        row.tag,
+    )

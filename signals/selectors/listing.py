@@ -19,7 +19,7 @@ from signals.log import LogView, SignalRow
 from signals.log.months import month_of, month_start
 from signals.log.reading import LifeArray, Month
 from signals.log.rows import SCALE_NAMES, UNSET, SignalId
-from signals.selectors.logs import fresh_view, stored_series
+from signals.selectors.logs import fresh_view, mends, stored_series
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class _Found(NamedTuple):
     place: int
 
 
+@mends
 def signals(
     filter_: SignalFilter, *, limit: int = 100, cursor: str | None = None, newest_first: bool = True
 ) -> SignalPage:
@@ -98,6 +99,7 @@ def signals(
     return SignalPage(rows, page[-1].key.cursor() if len(found) > limit else None)
 
 
+@mends
 def signal(id_: str) -> SignalRow:
     """Return one signal by its id; raise ``NotFoundError`` when there is none."""
     wanted = SignalId.parse(id_)

@@ -1,16 +1,25 @@
 """The logs of this process's data folder, brought up to the stored candles when nobody else does it."""
 
+import logging
 import os
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 
+from markets.errors import CorruptFileError, StoreError
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from signals.log import LogView, SeriesLog, SignalLog
 from signals.log.journal import NAME
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # The live feed folds a stored candle within milliseconds. A log that stays behind for longer has no feed.
 _PATIENCE_SECONDS = 1.0
@@ -35,8 +44,26 @@ def fresh_view(series: SeriesKey) -> LogView | None:
     view = log.view(series)
     if not _must_fold(series, view):
         return view
-    SeriesLog(series, store=candle_store(), root=settings.DATA_ROOT).catch_up()
+    try:
+        SeriesLog(series, store=candle_store(), root=settings.DATA_ROOT).catch_up()
+    except StoreError:
+        # Nothing can be written, as on a full disk: what is there is told.
+        logger.exception("a signal log cannot be brought up", extra={"series": str(series)})
+        return view
     return log.view(series)
+
+
+def mends(read: Callable[P, T]) -> Callable[P, T]:
+    """Let a reader that met a damaged file of a log read again: the log was taken away, and is built anew."""
+
+    @wraps(read)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except CorruptFileError:
+            return read(*args, **kwargs)
+
+    return again
 
 
 def _must_fold(series: SeriesKey, view: LogView | None) -> bool:

@@ -11,9 +11,10 @@ from markets.serializers import iso
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
 from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals, statuses
-from signals.selectors.logs import fresh_view, stored_series
+from signals.selectors.logs import fresh_view, mends, stored_series
 
 
+@mends
 def summary(filter_: SignalFilter) -> dict[str, Any]:
     """Return counts by kind, direction and status, the rate per 1,000 candles, and the newest of each kind."""
     counts: Counter[tuple[int, int, int]] = Counter()

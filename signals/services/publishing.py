@@ -8,12 +8,12 @@ from django.db import transaction
 from markets.models import Series
 from markets.series import SeriesKey
 from signals.log import SignalRow
-from signals.log.publication import Publication, publication, set_publication
+from signals.log.publication import publication
 from signals.log.rows import SCALE_NAMES
 from signals.models import PublishedSignal
-from signals.selectors.ledger import natural_key
+from signals.selectors.ledger import as_published, natural_key
 from signals.selectors.logs import signal_log
-from signals.services.tracking import Facts
+from signals.services.tracking import Facts, note_published
 
 
 def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
@@ -32,7 +32,9 @@ def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None
     """
     wanted = [row for row in facts.signals if row.kind in settings.ENV.indicators]
     new = _enter(facts, wanted, now=now, late=late, latency_ms=latency_ms) if wanted else []
-    _note(facts)
+    published = publication(facts.root, facts.series) if facts.root is not None else None
+    if published is not None:
+        note_published(facts, published)
     return new
 
 
@@ -94,15 +96,6 @@ def _series_rows(series: SeriesKey):  # type: ignore[no-untyped-def]
     return Series.objects.filter(pair__symbol=series.symbol, timeframe=series.timeframe.value)
 
 
-def _note(facts: Facts) -> None:
-    """Move the series' publication on when these facts follow what was published before."""
-    if facts.root is None or facts.since is None or facts.through is None:
-        return
-    published = publication(facts.root, facts.series)
-    if published is not None and facts.since <= published.through < facts.through:
-        set_publication(facts.root, facts.series, Publication(published.start, facts.through))
-
-
 def mark_revised(series: SeriesKey, *, now: datetime) -> int:
     """Mark published signals that the current log no longer holds as they were published; return how many.
 
@@ -127,17 +120,3 @@ def mark_revised(series: SeriesKey, *, now: datetime) -> int:
     held = {as_published(row) for month in view.signals_after(oldest - 1) for row in view.told(month, slice(None))}
     gone = [row.pk for row in rows if as_published(row) not in held]
     return PublishedSignal.objects.filter(pk__in=gone).update(revised_at=now)
-
-
-def as_published(row: "SignalRow | PublishedSignal") -> tuple[object, ...]:
-    """Return what a signal says, without its later life: equal for a ledger row and the log's row it tells."""
-    return (
-        *natural_key(row),
-        row.confirm_time,
-        row.level,
-        row.top,
-        row.bottom,
-        row.strength,
-        row.range_pos,
-        row.tag,
-    )

@@ -65,10 +65,13 @@ class Tracker:
         return self._unpublished()
 
     def advance(self, candles: Candles) -> Facts:
-        """Judge candles that were just stored. When candles judged earlier changed, this is ``catch_up``."""
+        """Judge candles that were just stored; return their facts.
+
+        When candles that were judged earlier have changed, or none were judged yet, this is ``catch_up``.
+        """
         frame = self._log.advance(candles)
         published = publication(self._root, self.series)
-        if frame is None or published is None or published.through != frame.since:
+        if frame is None or published is None:
             return self._unpublished()
         facts = self._facts(list(told_new(self.series, frame.signals, self._version)), frame.marks, frame.since)
         self._pass_by(facts, published)
@@ -115,8 +118,8 @@ class Tracker:
 
     def _pass_by(self, facts: Facts, published: Publication) -> None:
         """Count facts without a signal as published: there is nothing to publish."""
-        if not facts.signals and facts.through is not None and facts.through > published.through:
-            set_publication(self._root, self.series, Publication(published.start, facts.through))
+        if not facts.signals:
+            note_published(facts, published)
 
     def _mark_rows(self, marks: RecordArray) -> list[MarkRow]:
         if not len(marks):
@@ -135,6 +138,14 @@ class Tracker:
             )
             for row, mark in zip(named, marks, strict=True)
         ]
+
+
+def note_published(facts: Facts, published: Publication) -> None:
+    """Move the series' publication on, when ``facts`` follow what was published before."""
+    if facts.root is None or facts.since is None or facts.through is None:
+        return
+    if facts.since <= published.through < facts.through:
+        set_publication(facts.root, facts.series, Publication(published.start, facts.through))
 
 
 def catch_up_series(series: SeriesKey) -> Facts:
