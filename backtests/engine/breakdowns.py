@@ -70,7 +70,7 @@ def _table(labels: NDArray[Any], closed: Trades) -> list[dict[str, Any]]:
             "n": int(count[k]),
             "win_rate": float(wins[k] / count[k]),
             "expectancy_r": float(mean[k]),
-            "profit_factor": float(gains[k] / losses[k]) if losses[k] > 0 else None,
+            "pf": float(gains[k] / losses[k]) if losses[k] > 0 else None,
             "p_value": float(p[k]),
             "few": bool(count[k] < FEW),
         }

@@ -1,82 +1,93 @@
 """The null benchmark: entries at random bars, as many as a compared run made, with the same sides and stops."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backtests.engine.account import Walked, trade_orders, window_of
 from backtests.engine.ledger import Trades
 from backtests.engine.market import Market
 from backtests.engine.orders import Orders
 from backtests.engine.spec import BacktestSpec
+from markets.candles import FloatArray
+from signals.engine.table import IndexArray
 
-_TRIES = 12
+# How much denser each trial's entries are than those of the one before that found too few free slots.
+_DENSER = 1.6
 
 
-def trade_at_random(
-    markets: Sequence[Market], compared: Walked, spec: BacktestSpec, *, seed: int
-) -> tuple[Walked, list[Orders]]:
-    """Trade at random bars until there are as many entries as in ``compared``.
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Entries at random, shape (n,) each: pair, confirm bar, side, and distance of the stop in ATR."""
 
-    Bars are taken from one seeded permutation of the window's, the first so many of it; entries that find no free
-    slot are lost, so the number of bars is sought by bisection. Each takes side and stop distance in ATR from a
-    trade of the compared run. Returns the run and its orders.
+    pair: IndexArray
+    bar: IndexArray
+    side: IndexArray
+    distance_atr: FloatArray
+
+    def take(self, where: IndexArray) -> "Drawn":
+        return Drawn(self.pair[where], self.bar[where], self.side[where], self.distance_atr[where])
+
+
+def trade_at_random(markets: Sequence[Market], compared: Walked, spec: BacktestSpec, *, seed: int) -> Walked:
+    """Trade at random bars: as many longs and as many shorts as ``compared`` entered.
+
+    Bars are drawn without replacement from the window, each with the side and the stop distance in ATR of one of
+    the compared trades. Entries that meet no free slot are lost, so ever more are drawn until enough found one;
+    of those that did a random part is kept. Where even all bars are too few, all that found a slot are kept.
     """
-    draw = _drawer(markets, compared, spec, seed=seed)
-    wanted, bars = len(compared.trades), sum(len(each) for each in draw(None))
-    fewest, most = min(wanted, bars), bars
-    best = draw(fewest)
-    run = trade_orders(markets, best, spec)
-    for _ in range(_TRIES):
-        if len(run.trades) == wanted or most - fewest <= 1:
-            break
-        # The first guess already has most of the entries: grow in proportion before halving.
-        middle = min(most - 1, max(fewest + 1, fewest * wanted // max(1, len(run.trades))))
-        orders = draw(middle)
-        trial = trade_orders(markets, orders, spec)
-        fewest, most = (middle, most) if len(trial.trades) <= wanted else (fewest, middle)
-        if abs(len(trial.trades) - wanted) <= abs(len(run.trades) - wanted):
-            best, run = orders, trial
-    return run, best
-
-
-def _drawer(
-    markets: Sequence[Market], compared: Walked, spec: BacktestSpec, *, seed: int
-) -> Callable[[int | None], list[Orders]]:
-    """Return what makes the orders of the first ``count`` bars of the permutation, each pair its own."""
     rng = np.random.default_rng(seed)
+    drawn = _draw(markets, compared.trades, spec, rng)
+    wanted = {side: int((compared.trades.rows["side"] == side).sum()) for side in (1, -1)}
+    count = min(len(compared.trades), len(drawn.bar))
+    while True:
+        dense = _in_order(drawn.take(np.arange(count)))
+        walked = trade_orders(markets, _orders(markets, dense), spec)
+        entered = walked.trades.rows
+        found = {side: entered["order"][entered["side"] == side] for side in (1, -1)}
+        if count == len(drawn.bar) or all(len(found[side]) >= wanted[side] for side in (1, -1)):
+            break
+        count = min(len(drawn.bar), int(count * _DENSER) + 1)
+    kept = np.sort(np.concatenate([rng.permutation(found[side])[: wanted[side]] for side in (1, -1)]))
+    return trade_orders(markets, _orders(markets, dense.take(kept)), spec)
+
+
+def _draw(markets: Sequence[Market], trades: Trades, spec: BacktestSpec, rng: np.random.Generator) -> Drawn:
+    """Return every bar of the window in random order, each with the terms of a random trade."""
     windows = [window_of(market.candles, spec) for market in markets]
-    pair = np.concatenate([np.full(max(0, w.end - w.first - 1), k) for k, w in enumerate(windows)])
-    bar = np.concatenate([np.arange(w.first, max(w.first, w.end - 1)) for w in windows])
-    shuffled = rng.permutation(len(bar))
-    side, distance_atr = _terms(compared.trades)
-    terms = rng.integers(0, max(1, len(side)), len(bar))
-
-    def draw(count: int | None) -> list[Orders]:
-        chosen = np.sort(shuffled[:count]) if len(side) else shuffled[:0]
-        return [
-            _orders_at(market, bar[ours], side[terms[ours]], distance_atr[terms[ours]])
-            for market, ours in ((markets[k], chosen[pair[chosen] == k]) for k in range(len(markets)))
-        ]
-
-    return draw
-
-
-def _terms(trades: Trades) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg] # two columns
+    # The last bar of a window has no bar after it to enter at.
+    bars = [np.arange(window.first, max(window.first, window.end - 1)) for window in windows]
+    pair, bar = np.concatenate([np.full(len(each), k) for k, each in enumerate(bars)]), np.concatenate(bars)
+    shuffled = rng.permutation(len(bar)) if len(trades) else np.empty(0, np.int64)
     atr = np.where(trades.atr > 0, trades.atr, np.inf)
-    return trades.rows["side"].copy(), np.abs(trades.rows["entry"] - trades.rows["stop"]) / atr
+    distance_atr = np.abs(trades.rows["entry"] - trades.rows["stop"]) / atr
+    terms = rng.integers(0, max(1, len(trades)), len(shuffled))
+    return Drawn(pair[shuffled], bar[shuffled], trades.rows["side"][terms], distance_atr[terms])
 
 
-def _orders_at(market: Market, bar: np.ndarray, side: np.ndarray, distance_atr: np.ndarray) -> Orders:  # type: ignore[type-arg]
-    none, atr = np.full(len(bar), np.nan), market.atr(bar)
+def _in_order(drawn: Drawn) -> Drawn:
+    """Return the entries by pair and bar, the order in which orders are numbered."""
+    return drawn.take(np.lexsort((drawn.bar, drawn.pair)))
+
+
+def _orders(markets: Sequence[Market], drawn: Drawn) -> list[Orders]:
+    return [_orders_of(market, drawn.take(np.flatnonzero(drawn.pair == k))) for k, market in enumerate(markets)]
+
+
+def _orders_of(market: Market, drawn: Drawn) -> Orders:
+    count = len(drawn.bar)
+    none: NDArray[np.float64] = np.full(count, np.nan)
+    atr = market.atr(drawn.bar)
     return Orders(
-        bar=bar,
-        side=side,
-        signal=np.full(len(bar), -1, np.int64),
-        score=np.zeros(len(bar)),
+        bar=drawn.bar,
+        side=drawn.side,
+        signal=np.full(count, -1, np.int64),
+        score=np.zeros(count),
         limit=none,
         stop=none,
-        distance=distance_atr * atr,
-        last_bar=bar,
+        distance=drawn.distance_atr * atr,
+        last_bar=drawn.bar,
         atr=atr,
     )

@@ -112,9 +112,17 @@ def open_market(
 
 
 def run_markets(
-    markets: Sequence[Market], spec: BacktestSpec, *, report: Report = lambda fraction, stage: None
+    markets: Sequence[Market],
+    spec: BacktestSpec,
+    *,
+    origin: Mapping[str, Any] | None = None,
+    report: Report = lambda fraction, stage: None,
 ) -> Result:
-    """Run ``spec`` over pairs that are ready; ``report`` is told the fraction done and may raise to stop."""
+    """Run ``spec`` over pairs that are ready.
+
+    ``origin`` is what the caller knows of where the candles came from, for the provenance. ``report`` is told the
+    fraction done and may raise to stop.
+    """
     for market in markets:
         window = window_of(market.candles, spec)
         if window.first >= window.end:
@@ -123,14 +131,16 @@ def run_markets(
     walked = trade(markets, spec)
     report(0.6, "measuring")
     holes = {market.symbol: _holes(market, spec) for market in markets}
-    return Result(spec, walked.trades, walked.equity, _metrics(markets, walked, spec, holes), holes)
+    metrics = _metrics(markets, walked, spec)
+    metrics["provenance"] = {**_provenance(spec, walked.equity, holes), **(origin or {})}
+    return Result(spec, walked.trades, walked.equity, metrics, holes)
 
 
 def trade(markets: Sequence[Market], spec: BacktestSpec) -> Walked:
     """Turn signals into orders and orders into trades."""
     if isinstance(spec.strategy, Random):
         compared = trade_orders(markets, [spec.strategy.orders(market) for market in markets], spec)
-        return trade_at_random(markets, compared, spec, seed=spec.strategy.seed)[0]
+        return trade_at_random(markets, compared, spec, seed=spec.strategy.seed)
     return trade_orders(markets, [spec.strategy.orders(market) for market in markets], spec)
 
 
@@ -139,9 +149,7 @@ def _holes(market: Market, spec: BacktestSpec) -> list[Gap]:
     return find_gaps(market.candles.open_time[window.first : window.end], market.timeframe)
 
 
-def _metrics(
-    markets: Sequence[Market], walked: Walked, spec: BacktestSpec, holes: Mapping[str, list[Gap]]
-) -> dict[str, Any]:
+def _metrics(markets: Sequence[Market], walked: Walked, spec: BacktestSpec) -> dict[str, Any]:
     trades, equity = walked.trades, walked.equity
     of_trades = trade_metrics(trades, seed=BOOTSTRAP_SEED)
     of_equity = equity_metrics(equity, bar_ms=spec.timeframe.milliseconds)
@@ -156,7 +164,7 @@ def _metrics(
         "breakdowns": breakdowns(trades, spec.timeframe.value),
     }
     both.tell("buy_hold_return_pct", _buy_and_hold(markets, spec), "no_bars")
-    return {**both.values, "undefined": both.undefined, "provenance": _provenance(spec, equity, holes)}
+    return {**both.values, "undefined": both.undefined}
 
 
 def _buy_and_hold(markets: Sequence[Market], spec: BacktestSpec) -> float:

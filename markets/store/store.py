@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from markets.candles import COLUMNS, Candles
 from markets.errors import FencedError, InvalidCandlesError, StoreError
 from markets.series import SeriesKey
@@ -120,11 +122,7 @@ class CandleStore:
 
     def digest(self, series: SeriesKey, *, start: int | None, end: int | None) -> str:
         """Return a SHA-256 of the candles in a range; equal digests mean equal times, prices and volumes."""
-        candles = self.read(series, start=start, end=end)
-        check = hashlib.sha256()
-        for name in COLUMNS:
-            check.update(getattr(candles, name).astype("<i8" if name == "open_time" else "<f8").tobytes())
-        return check.hexdigest()
+        return digest_of(self.read(series, start=start, end=end))
 
     def merge(self, series: SeriesKey, candles: Candles, *, source: Source) -> Merged:
         """Store closed candles; they are on the disk for good when this returns. Safe to repeat.
@@ -226,6 +224,14 @@ class CandleStore:
         except (OSError, StoreError, FencedError):
             logger.exception("a damaged file cannot be moved away", extra={"series": str(shelf.series)})
             shelf.shunned[damage.span] = damage.seen
+
+
+def digest_of(candles: Candles) -> str:
+    """Return a SHA-256 of times, prices and volumes."""
+    check = hashlib.sha256()
+    for name in COLUMNS:
+        check.update(np.ascontiguousarray(getattr(candles, name), "<i8" if name == "open_time" else "<f8"))
+    return check.hexdigest()
 
 
 def _check_times(series: SeriesKey, candles: Candles) -> None:

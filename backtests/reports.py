@@ -1,0 +1,228 @@
+"""Reports on disk: trades, equity and metrics, as CSV and Parquet, published whole or not at all.
+
+::
+
+    <data>/backtests/<id>/   trades.csv  equity.csv  metrics.json  trades.parquet  equity.parquet
+    <reports>/<SYMBOL>/<timeframe>/<id>.csv    the trades once more, where people look for them
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from backtests.engine.ledger import Equity, Trades
+from backtests.engine.run import Result
+from backtests.engine.text import LARGEST, equity_rows
+from markets.errors import NotFoundError, StoreError
+from markets.store.disk import TEMPORARY, Disk, commit, make_folder, translated
+
+TRADES, EQUITY, METRICS = "trades", "equity", "metrics.json"
+
+_ROW_GROUP = 65_536
+# A folder left by a process that died is swept when it is older than any job may run.
+_ABANDONED_SECONDS = 3_600.0
+_CELL_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+Files = dict[str, bytes]
+
+
+def report_files(result: Result) -> Files:
+    """Return the files of a report by name; equal results give equal bytes."""
+    trades, equity = _table(result.trades.columns()), _table(result.equity.columns())
+    return {
+        f"{TRADES}.parquet": _parquet(trades),
+        f"{EQUITY}.parquet": _parquet(equity),
+        f"{TRADES}.csv": trades_csv(result.trades, trades),
+        f"{EQUITY}.csv": equity_csv(result.equity),
+        METRICS: orjson.dumps(result.metrics, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
+    }
+
+
+def trades_csv(trades: Trades, table: pa.Table | None = None) -> bytes:
+    """Return one row a trade; an undefined value is an empty cell."""
+    return _csv(table if table is not None else _table(trades.columns()))
+
+
+def equity_csv(equity: Equity) -> bytes:
+    """Return one row a bar, with eight decimals; the Parquet twin holds every digit."""
+    columns = equity.columns()
+    if len(equity) and np.abs(equity.equity).max() >= LARGEST:
+        return _csv(_table(columns))
+    header = f"{','.join(columns)}\n".encode()
+    return header + equity_rows(columns["time"], columns["equity"], np.ascontiguousarray(columns["drawdown"]))
+
+
+def _table(columns: Mapping[str, Any]) -> pa.Table:
+    # NaN becomes null: an empty cell, and no number to any reader.
+    return pa.table({name: pa.array(_plain(column), from_pandas=True) for name, column in columns.items()})
+
+
+def _plain(column: Any) -> Any:
+    """Return a column whose text no spreadsheet runs as a formula."""
+    if column.dtype != object:
+        return column
+    texts, place = np.unique(column.astype(str), return_inverse=True)
+    safe = np.array([f"'{text}" if text.startswith(_CELL_STARTS) else text for text in texts.tolist()], dtype=object)
+    return safe[place]
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    sink.write(f"{','.join(table.column_names)}\n".encode())
+    pa_csv.write_csv(table, sink, pa_csv.WriteOptions(include_header=False, quoting_style="needed"))
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, compression="snappy", use_dictionary=False, write_statistics=True, row_group_size=_ROW_GROUP
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+class ReportShelf:
+    """Where the reports of runs are: published, read, swept.
+
+    Parameters
+    ----------
+    root
+        The data folder; reports lie in ``backtests/<id>`` below it.
+    reports
+        The folder of the people's copies.
+    disk
+        The operations on files; tests put their own in.
+    """
+
+    def __init__(self, root: Path, reports: Path, *, disk: Disk | None = None) -> None:
+        self.root, self.reports = root / "backtests", reports
+        self._disk = disk if disk is not None else Disk()
+
+    def publish(self, run_id: int, files: Files, *, symbol: str, timeframe: str) -> Path:
+        """Make the report of a run visible by one rename, after its copy for people; return its folder.
+
+        Raises ``StoreFullError`` when the disk is full; then nothing is visible that was not before.
+        """
+        copy = self.reports / symbol / timeframe / f"{run_id}.csv"
+        make_folder(self._disk, copy.parent)
+        commit(self._disk, copy, files[f"{TRADES}.csv"])
+        try:
+            return publish_folder(self.root / str(run_id), files, disk=self._disk)
+        except StoreError:
+            copy.unlink(missing_ok=True)
+            raise
+
+    def folder(self, run_id: int) -> Path:
+        """Return the folder of a published report."""
+        folder = self.root / str(run_id)
+        if not folder.is_dir():
+            raise NotFoundError(f"the report of run {run_id} is not there any more")
+        return folder
+
+    def sweep(self) -> int:
+        """Remove what processes that died left half written; return how many folders."""
+        if not self.root.is_dir():
+            return 0
+        abandoned = [
+            each for each in self.root.iterdir() if each.name.endswith(TEMPORARY) and _age(each) > _ABANDONED_SECONDS
+        ]
+        for each in abandoned:
+            shutil.rmtree(each, ignore_errors=True)
+        return len(abandoned)
+
+
+def _age(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
+
+
+def publish_folder(folder: Path, files: Files, *, disk: Disk | None = None) -> Path:
+    """Make ``files`` the content of ``folder``, whole after one rename.
+
+    A folder that exists is put aside first: between two renames it is not there, and it is never a mixture.
+    """
+    disk = disk if disk is not None else Disk()
+    make_folder(disk, folder.parent)
+    fresh, former = (folder.with_name(f".{folder.name}.{secrets.token_hex(6)}{TEMPORARY}") for _ in range(2))
+    try:
+        with translated(folder):
+            fresh.mkdir(mode=0o750)
+            _write_files(disk, fresh, files)
+            if folder.exists():
+                disk.replace(folder, former)
+            disk.replace(fresh, folder)
+            disk.fsync_folder(folder.parent)
+    finally:
+        for each in (fresh, former):
+            shutil.rmtree(each, ignore_errors=True)
+    return folder
+
+
+def publish_into(folder: Path, files: Files, *, disk: Disk | None = None) -> Path:
+    """Put ``files`` into a folder that may hold others, each of them whole; the metrics come last."""
+    disk = disk if disk is not None else Disk()
+    if not folder.exists():
+        return publish_folder(folder, files, disk=disk)
+    for name in sorted(files, key=lambda each: each == METRICS):
+        commit(disk, folder / name, files[name])
+    return folder
+
+
+def _write_files(disk: Disk, folder: Path, files: Files) -> None:
+    handles = []
+    try:
+        # All are written before the first is waited for, so that the disk can take them together.
+        for name, data in files.items():
+            handle = disk.open_new(folder / name)
+            handles.append(handle)
+            left = memoryview(data)
+            while left:
+                left = left[disk.write(handle, left) :]
+        for handle in handles:
+            disk.fsync(handle)
+    finally:
+        for handle in handles:
+            os.close(handle)
+    disk.fsync_folder(folder)
+
+
+def read_columns(
+    folder: Path, name: str, columns: Iterable[str] | None = None, *, start: int = 0, count: int | None = None
+) -> dict[str, Any]:
+    """Return columns of ``trades`` or ``equity`` of a published report, rows ``start`` to ``start + count``."""
+    path = folder / f"{name}.parquet"
+    if not path.exists():
+        raise NotFoundError(f"the report {folder.name} is not there any more")
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=None if columns is None else list(columns))
+    part = table.slice(start, count)
+    return {each: part.column(each).to_numpy(zero_copy_only=False) for each in part.column_names}
+
+
+def row_count(folder: Path, name: str) -> int:
+    """Return how many rows ``trades`` or ``equity`` of a published report has."""
+    path = folder / f"{name}.parquet"
+    if not path.exists():
+        raise NotFoundError(f"the report {folder.name} is not there any more")
+    with pq.ParquetFile(path) as file:
+        count: int = file.metadata.num_rows
+    return count
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = orjson.loads((folder / METRICS).read_bytes())
+    return metrics
