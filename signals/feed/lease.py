@@ -10,8 +10,8 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import RedisError
 
-TTL_SECONDS = 9.0
-RENEW_SECONDS = 2.0
+TTL_SECONDS = 6.0
+RENEW_SECONDS = 1.5
 
 _RENEW = """
 local held = redis.call('GET', KEYS[1])

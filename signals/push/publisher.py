@@ -1,10 +1,12 @@
 """Messages on their way from the stream process to everyone: numbered, kept for a while, told."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +70,9 @@ class Publisher:
         self._lasting: deque[tuple[str, str]] = deque()
         self._forming: dict[str, str] = {}
         self._numbered = 0
-        self._loop = asyncio.new_event_loop()
-        self._wake = asyncio.Event()
+        self._wake: Callable[[], object] = lambda: None
         self._is_closing = False
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._publish_all()), name="publisher", daemon=True)
         self.sent = 0
         self.is_fenced = False
         self.error = ""
@@ -89,7 +90,9 @@ class Publisher:
                 self._lasting.append((channel, text))
                 if len(self._lasting) > _WAITING_LIMIT:
                     self._shed()
-        self._loop.call_soon_threadsafe(self._wake.set)
+        # The loop may be closing just now; then there is nobody to wake.
+        with contextlib.suppress(RuntimeError):
+            self._wake()
 
     @property
     def waiting(self) -> int:
@@ -99,7 +102,7 @@ class Publisher:
         """Send what waits, as far as the time allows, and end the thread."""
         self._is_closing = True
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._wake()
             self._thread.join(timeout_seconds)
 
     def _shed(self) -> None:
@@ -108,14 +111,9 @@ class Publisher:
         kept = [each for each in self._lasting if not each[0].startswith("k:")][-_WAITING_LIMIT // 2 :]
         self._lasting = deque([*kept, *((channel, reset_body(channel)) for channel in sorted(candles))])
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._publish_all())
-        finally:
-            self._loop.close()
-
     async def _publish_all(self) -> None:
+        news, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(news.set)
         redis = Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=25)
         layer = channel_layer()
         number = redis.register_script(_NUMBER)
@@ -125,9 +123,9 @@ class Publisher:
             if not batch:
                 if self._is_closing:
                     break
-                self._wake.clear()
-                if not self.waiting:
-                    await self._wake.wait()
+                news.clear()
+                if not self.waiting and not self._is_closing:
+                    await news.wait()
                 continue
             try:
                 batch = await self._publish(redis, number, layer, batch)
@@ -137,6 +135,7 @@ class Publisher:
                 if self._is_closing:
                     break
                 await asyncio.sleep(_RETRY_SECONDS)
+        self._wake = lambda: None
         await layer.flush()
         await redis.aclose()
 

@@ -1,0 +1,42 @@
+"""A socket to the ASGI application without a server (channels.testing has one too, but wants daphne installed)."""
+
+from typing import Any
+
+from asgiref.testing import ApplicationCommunicator
+
+
+class Socket:
+    """Opens ``/ws/live/`` of ``application`` and says what a browser would."""
+
+    def __init__(self, application: Any, headers: list[tuple[bytes, bytes]], *, path: str = "/ws/live/") -> None:
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "websocket", "path": path, "query_string": query.encode(), "headers": headers, "subprotocols": [],
+            "scheme": "ws", "client": ("127.0.0.1", 50_000),
+        }  # fmt: skip
+        self._talk = ApplicationCommunicator(application, scope)
+
+    async def connect(self) -> int:
+        """Ask to be let in; return 0 when that is so, else the code of the refusal."""
+        await self._talk.send_input({"type": "websocket.connect"})
+        answer = await self._talk.receive_output(5)
+        return 0 if answer["type"] == "websocket.accept" else int(answer["code"])
+
+    async def send(self, text: str) -> None:
+        await self._talk.send_input({"type": "websocket.receive", "text": text})
+
+    async def receive(self, timeout_seconds: float = 5) -> dict[str, Any]:
+        """Return the next event from the application."""
+        event: dict[str, Any] = await self._talk.receive_output(timeout_seconds)
+        return event
+
+    async def text(self) -> str:
+        """Return the next text."""
+        event = await self.receive()
+        assert event["type"] == "websocket.send", event
+        return str(event["text"])
+
+    async def disconnect(self) -> None:
+        if not self._talk.future.done():
+            await self._talk.send_input({"type": "websocket.disconnect", "code": 1000})
+            await self._talk.wait(5)

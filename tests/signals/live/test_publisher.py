@@ -1,0 +1,102 @@
+"""Messages are numbered without a hole, kept, and sent by the leader only."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from redis import Redis
+
+from signals.push.channels import KEPT, stream_key
+from signals.push.messages import body
+from signals.push.publisher import Publisher
+from tests.waiting import eventually
+
+URL = settings.REDIS_URLS[1]
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def redis() -> Iterator["Redis"]:
+    client = Redis.from_url(URL)
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+def start(epoch: int = 1) -> Publisher:
+    publisher = Publisher(URL, epoch=epoch)
+    publisher.start()
+    return publisher
+
+
+def kept(redis: "Redis", channel: str) -> list[tuple[int, bytes]]:
+    return [(int(key.partition(b"-")[0]), fields[b"m"]) for key, fields in redis.xrange(stream_key(channel))]
+
+
+def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis"):
+    publisher = start()
+    for number in range(700):
+        publisher.send("signals", body("signals", "mark", {"n": number}))
+    eventually(lambda: publisher.sent == 700)
+    publisher.close()
+    numbers = [sequence for sequence, _ in kept(redis, "signals")]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert KEPT <= len(numbers) < KEPT + 150
+    assert abs(numbers[-1] - 700 - time.time() * 1000) < 60_000
+
+
+def test_numbers_go_on_after_a_restart(redis: "Redis"):
+    for epoch in (1, 2, 3):
+        publisher = start(epoch)
+        publisher.send("signals", body("signals", "mark", {}))
+        publisher.close()
+    numbers = [sequence for sequence, _ in kept(redis, "signals")]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+
+
+def test_a_former_leader_publishes_nothing_once_the_next_has(redis: "Redis"):
+    former, leader = start(1), start(2)
+    former.send("signals", body("signals", "mark", {"from": "former"}))
+    eventually(lambda: former.sent == 1)
+    leader.send("signals", body("signals", "mark", {"from": "leader"}))
+    eventually(lambda: leader.sent == 1)
+    former.send("signals", body("signals", "mark", {"from": "woken"}))
+    eventually(lambda: former.is_fenced)
+    leader.close()
+    former.close()
+    assert len(kept(redis, "signals")) == 2
+
+
+def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_closed_one(redis: "Redis"):
+    publisher = Publisher(URL, epoch=1)
+    for number in range(5):
+        publisher.send("k:A:1m", f'"forming{number}"', is_forming=True)
+    publisher.send("k:A:1m", '"closed"')
+    publisher.send("k:A:1m", '"next"', is_forming=True)
+    publisher.start()
+    eventually(lambda: publisher.sent == 2)
+    publisher.close()
+    assert [text for _, text in kept(redis, "k:A:1m")] == [b'"closed"', b'"next"']
+
+
+def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis"):
+    publisher = Publisher(URL, epoch=5)
+    publisher._numbered = 3
+    redis.hset("smc:live:leader:1of1", mapping={"epoch": 5, "sent": 4})
+    publisher.send("signals", '"again"')
+    publisher.send("signals", '"new"')
+    publisher.start()
+    eventually(lambda: publisher.sent == 2)
+    publisher.close()
+    assert [text for _, text in kept(redis, "signals")] == [b'"new"']
+
+
+def test_candles_are_given_up_before_signals_when_redis_is_away_for_long():
+    publisher = Publisher("redis://127.0.0.1:1/1", epoch=1)
+    publisher.send("signals", "the signal")
+    for number in range(25_000):
+        publisher.send(f"k:S{number % 3}:1m", "a candle")
+    assert ("signals", "the signal") in publisher._lasting
+    assert publisher.waiting <= 20_000
