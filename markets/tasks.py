@@ -41,7 +41,7 @@ def submit_backfill(job: Backfill, *, key: str | None = None) -> Backfill:
     return job
 
 
-@shared_task(queue="exchange", time_limit=7_200, soft_time_limit=7_080)
+@shared_task(time_limit=7_200, soft_time_limit=7_080)
 def run_backfill(job_id: int) -> None:
     """Do a backfill job. Safe to repeat: the row lets one worker have it, the store merges by open time."""
     jobs.perform(Backfill, job_id, _fill)
@@ -61,7 +61,6 @@ def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
 
 
 @shared_task(
-    queue="exchange",
     time_limit=7_200,
     autoretry_for=(ExchangeUnavailableError,),
     retry_backoff=True,
@@ -75,20 +74,20 @@ def backfill_series(key: str) -> None:
         backfill(exchange, plan)
 
 
-@shared_task(queue="exchange", time_limit=120)
+@shared_task(time_limit=120)
 def backfill_all() -> None:
     """Look for gaps in every active series, one task each."""
     for row in Series.objects.filter(is_active=True, pair__is_active=True).select_related("pair"):
         backfill_series.delay(str(row.key))
 
 
-@shared_task(queue="exchange", time_limit=120, autoretry_for=(ExchangeUnavailableError,), max_retries=3)
+@shared_task(time_limit=120, autoretry_for=(ExchangeUnavailableError,), max_retries=3)
 def refresh_pairs() -> None:
     """Ask the exchange what has become of the pairs we know."""
     pairs.refresh(open_exchange())
 
 
-@shared_task(queue="exchange", time_limit=60)
+@shared_task(time_limit=60)
 def dispatch_backfills() -> None:
     """Take up the backfills whose worker was lost, and hand over those that wait."""
     now = timezone.now()

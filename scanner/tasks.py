@@ -15,7 +15,7 @@ _LOCK = "scan:running"
 _LOCK_SECONDS = 60
 
 
-@shared_task(queue="scan", time_limit=60, soft_time_limit=45)
+@shared_task(time_limit=60, soft_time_limit=45)
 def scan_all() -> None:
     """Rank every stored timeframe. A scan that outlasts its period is not joined by another; the tick is skipped."""
     if not cache.add(_LOCK, 1, _LOCK_SECONDS):

@@ -22,7 +22,7 @@ def submit_study(job: Study, *, key: str | None = None) -> Study:
     return job
 
 
-@shared_task(queue="backtest", time_limit=3_600, soft_time_limit=3_540)
+@shared_task(time_limit=3_600, soft_time_limit=3_540)
 def run_study(job_id: int) -> None:
     """Do a study. Safe to repeat: it reads candles and writes its own row."""
     jobs.perform(Study, job_id, _study)
@@ -35,7 +35,7 @@ def _study(job: Study, progress: jobs.Progress) -> dict[str, Any]:
     return evidence_json(series, study_series(series, query.to_spec(), report=progress.report))
 
 
-@shared_task(queue="backtest", time_limit=60)
+@shared_task(time_limit=60)
 def dispatch_studies() -> None:
     """Take up the studies whose worker was lost, and hand over those that wait."""
     now = timezone.now()

@@ -298,6 +298,12 @@ CELERY_RESULT_BACKEND = None
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "scan"
+CELERY_TASK_ROUTES = {
+    "markets.tasks.*": {"queue": "exchange"},
+    "signals.tasks.*": {"queue": "backtest"},
+    "backtests.tasks.*": {"queue": "backtest"},
+    "scanner.tasks.*": {"queue": "scan"},
+}
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
