@@ -74,7 +74,8 @@ class Progress:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._began = self._reported = time.monotonic()
+        self._began = time.monotonic()
+        self._reported = 0.0
 
     def report(self, fraction: float, stage: str = "") -> None:
         now = time.monotonic()
