@@ -63,6 +63,21 @@ class SignalList {
     else this.showWaiting();
   }
 
+  /** What the server lists now: rows that are shown are brought up to date, others are new. @param {HTMLElement[]} rows */
+  replace(rows) {
+    const fresh = [];
+    for (const row of rows) {
+      const shown = document.getElementById(row.id);
+      if (!shown) fresh.push(row);
+      else if (shown.dataset.status !== row.dataset.status && !this.isRead) {
+        shown.replaceWith(row);
+        window.htmx.process(row);
+      }
+    }
+    if (fresh.length) this.add(fresh);
+    writeTimes(this.list);
+  }
+
   offer() {
     if (!this.button) return;
     this.button.hidden = this.waiting.length === 0;
@@ -107,18 +122,30 @@ function rowsOf(html) {
   return /** @type {HTMLElement[]} */ ([...holder.content.querySelectorAll("[data-signal-id]")]);
 }
 
+/** @type {WeakMap<Element, SignalList>} */
+const known = new WeakMap();
+
+/** The lists on the page now: htmx may have put another one in the place of one that was there. */
+function lists() {
+  return /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[data-live=signals]")]).map((element) => {
+    const list = known.get(element) ?? new SignalList(element);
+    known.set(element, list);
+    return list;
+  });
+}
+
 export function keepSignalLists() {
-  const lists = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[data-live=signals]")]).map(
-    (list) => new SignalList(list),
-  );
   let timer = 0;
+  lists();
+  document.addEventListener("htmx:afterSettle", lists);
   /** Ask for the newest rows, at most once in a while. */
   const fetchRows = () => {
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      for (const list of lists) {
-        const answer = await fetch(list.list.dataset.rows ?? "", { headers: { "HX-Request": "true", "HX-Target": "signal-list" } });
-        if (answer.ok) list.add(rowsOf(await answer.text()).filter((row) => !document.getElementById(row.id)));
+      for (const list of lists()) {
+        const headers = { "HX-Request": "true", "HX-Target": "signal-list" };
+        const answer = await fetch(list.list.dataset.rows ?? "", { headers }).catch(() => null);
+        if (answer?.ok) list.replace(rowsOf(await answer.text()));
       }
     }, GATHER_MS);
   };
@@ -129,17 +156,17 @@ export function keepSignalLists() {
       if (message.confirmed_at) setMarketTime(Date.parse(message.confirmed_at));
       document.dispatchEvent(new CustomEvent("live:signal", { detail: message }));
     }
-    if (message.t === "html") for (const list of lists) list.add(rowsOf(message.html));
-    else if (lists.length && ["signal", "mark", "reset"].includes(message.t)) fetchRows();
+    if (message.html) for (const list of lists()) list.add(rowsOf(message.html));
+    else if (message.t === "mark" || message.t === "reset") fetchRows();
   });
-  document.addEventListener("live:poll", () => lists.length && fetchRows());
-  document.addEventListener("watch:changed", () => lists.forEach((list) => list.filter()));
+  document.addEventListener("live:poll", fetchRows);
+  document.addEventListener("watch:changed", () => lists().forEach((list) => list.filter()));
   for (const chip of document.querySelectorAll("[data-show]")) {
     chip.addEventListener("click", () => {
       for (const other of chip.parentElement?.querySelectorAll("[data-show]") ?? []) {
         other.setAttribute("aria-pressed", String(other === chip));
       }
-      lists.forEach((list) => list.filter());
+      lists().forEach((list) => list.filter());
     });
   }
 }

@@ -26,19 +26,26 @@ export function keepTheme() {
 
 /**
  * The colours of the theme as the canvas needs them: resolved, since it knows no custom properties.
- * @param {Record<string, string>} names our name to the CSS custom property
- * @returns {Record<string, string>}
+ * @template {string} Name
+ * @param {Record<Name, string>} names our name to the CSS custom property
+ * @returns {Record<Name, string>}
  */
 export function colours(names) {
   const probe = document.createElement("i");
   probe.hidden = true;
   document.body.append(probe);
-  const read = Object.fromEntries(
-    Object.entries(names).map(([name, property]) => {
-      probe.style.color = `var(${property})`;
-      return [name, getComputedStyle(probe).color];
-    }),
-  );
+  const read = /** @type {Record<Name, string>} */ ({});
+  for (const name of /** @type {Name[]} */ (Object.keys(names))) {
+    probe.style.color = `var(${names[name]})`;
+    read[name] = getComputedStyle(probe).color;
+  }
   probe.remove();
   return read;
 }
+
+/**
+ * @param {string} colour rgb(…), as `colours` reads them
+ * @param {number} share
+ */
+export const alpha = (colour, share) =>
+  colour.replace(/^rgba?\(([^,]+),([^,]+),([^,)]+).*$/, `rgba($1,$2,$3,${share})`);
