@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.serializers import parse_time
@@ -31,6 +32,8 @@ class SmcCommand(BaseCommand):
             self.fail(str(error), returncode=2)
         except (SmcError, OSError) as error:
             self.fail(str(error), returncode=1)
+        except DatabaseError as error:
+            self.fail(f"the database refuses: {error}; is it there and up to date (manage.py migrate)?", returncode=1)
         except KeyboardInterrupt:
             self.fail("interrupted", returncode=1)
 

@@ -35,7 +35,8 @@ def resample(candles: Candles, timeframe: Timeframe, *, to: Timeframe) -> Candle
     shape = (len(starts), parts)
 
     def folded(column: FloatArray) -> FloatArray:
-        return column[inside].reshape(shape)
+        values: FloatArray = column[inside].reshape(shape)
+        return values
 
     flow = candles.flow
     return Candles(

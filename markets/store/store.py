@@ -230,7 +230,7 @@ def digest_of(candles: Candles) -> str:
     """Return a SHA-256 of times, prices and volumes."""
     check = hashlib.sha256()
     for name in COLUMNS:
-        check.update(np.ascontiguousarray(getattr(candles, name), "<i8" if name == "open_time" else "<f8"))
+        check.update(np.ascontiguousarray(getattr(candles, name), "<i8" if name == "open_time" else "<f8").data)
     return check.hexdigest()
 
 

@@ -50,13 +50,13 @@ def verify(shelf: Shelf) -> Verified:
         faults += [(span.name, fault)] if fault else []
     rows = np.sort(np.concatenate(times))
     stored = np.unique(rows)
+    gaps = find_gaps(stored, shelf.series.timeframe)
     faults += [(name, "it is missing") for name in sorted(set(records) - {span.name for span in files})]
-    faults += _strange(shelf) + _lost(shelf, stored)
+    faults += _strange(shelf) + _lost(shelf, stored, gaps)
     if len(stored) < len(rows):
         faults.append(("*", f"{len(rows) - len(stored)} candles stand in two files"))
     problems = tuple(Problem(shelf.series, name, fault) for name, fault in faults)
-    gaps = tuple((shelf.series, gap) for gap in find_gaps(stored, shelf.series.timeframe))
-    return Verified(len(files), len(stored), problems, gaps)
+    return Verified(len(files), len(stored), problems, tuple((shelf.series, gap) for gap in gaps))
 
 
 def _look_at(shelf: Shelf, span: Span, record: Record | None) -> tuple[TimeArray, str]:
@@ -79,16 +79,19 @@ def _strange(shelf: Shelf) -> list[tuple[str, str]]:
     return [(name, "it does not belong here") for name in names if span_named(name) is None]
 
 
-def _lost(shelf: Shelf, stored: TimeArray) -> list[tuple[str, str]]:
+def _lost(shelf: Shelf, stored: TimeArray, gaps: list[Gap]) -> list[tuple[str, str]]:
     """Tell of damaged files in the quarantine whose candles were not all fetched again."""
     faults = []
     for path in sorted(shelf.graveyard.glob("*.damaged")):
-        span = span_named(".".join(path.name.split(".")[:2]))
+        month_or_day, kind, _, rows, _ = path.name.split(".")
+        span = span_named(f"{month_or_day}.{kind}")
         if span is None:
             continue
-        inside = stored[(stored >= span.start) & (stored < span.end)]
-        end = min(span.end, int(stored[-1]) + 1) if len(stored) else span.end
-        wanted = -(-(end - span.start) // shelf.series.timeframe.milliseconds)
-        if not len(inside) or len(inside) < wanted:
-            faults.append((path.name, "it is in the quarantine, and its time is not complete again"))
+        inside = int(((stored >= span.start) & (stored < span.end)).sum())
+        if rows != "0":
+            is_back = inside >= int(rows)
+        else:
+            is_back = inside > 0 and not any(gap.start < span.end and gap.end > span.start for gap in gaps)
+        if not is_back:
+            faults.append((path.name, "it is in the quarantine, and not all of its candles were fetched again"))
     return faults

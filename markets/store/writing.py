@@ -104,21 +104,23 @@ class Writer:
         """Move a damaged file to the quarantine; its candles are a gap from now on, to be fetched again."""
         shelf, path = self.shelf, self.shelf.folder / damage.span.name
         told = {"series": str(shelf.series), "file": damage.span.name, "reason": str(damage.reason)}
+        manifest = shelf.manifest()
+        record = manifest.files.get(damage.span.name)
+        rows = record.stretch.rows if record is not None else 0
         try:
             if identity(path) != damage.seen:
                 return
             make_folder(shelf.disk, shelf.graveyard)
             self._lock.confirm()
-            shelf.disk.replace(path, shelf.graveyard / f"{path.name}.{time.time_ns()}.damaged")
+            shelf.disk.replace(path, shelf.graveyard / f"{path.name}.{time.time_ns()}.{rows}.damaged")
             shelf.disk.fsync_folder(path.parent)
         except FileNotFoundError:
             return
-        except (OSError, StoreError):
+        except (OSError, StoreError) as error:
             shelf.shunned[damage.span] = damage.seen
-            logger.exception("a damaged file cannot be moved away; it is passed over", extra=told)
+            logger.error("a damaged file cannot be moved away; it is passed over", extra={**told, "error": str(error)})  # noqa: TRY400  # no trace helps
         else:
             logger.error("a damaged file was moved to the quarantine", extra=told)
-        manifest = shelf.manifest()
         self._records = {**manifest.files, **self._records}
         self._records.pop(damage.span.name, None)
         self._edit, self._sequence = max(self._edit, manifest.edit) + 1, max(self._sequence, manifest.sequence)

@@ -86,39 +86,39 @@ def _append_until_killed(root: Path, candles: Candles, *, begin: int, pipe: int)
 
 
 def _days(root: Path) -> Candles:
-    """Store the end of one day and half of the next, each in a file, and return the candles of three days."""
-    candles = oracle(3 * 1440, start=1_700_006_400_000)
+    """Store the end of one day and a bit of the next, each in a file, and return the candles of three days."""
+    candles = walk(SEED, 3 * 96, timeframe=QUARTER.timeframe, start=1_700_006_400_000)
     store = CandleStore(root)
-    store.merge(MINUTE, candles.first(1420), source=Source.ARCHIVE)
-    store.merge(MINUTE, candles.take(slice(1420, 1445)), source=Source.STREAM)
+    store.merge(QUARTER, candles.first(90), source=Source.ARCHIVE)
+    store.merge(QUARTER, candles.take(slice(90, 100)), source=Source.STREAM)
     return candles
 
 
-# What to do from there: an append, the end of a day with days merged away, a gap far back, and a correction.
-_ACTIONS = {"append": slice(1445, 1446), "tidy": slice(1445, 3000), "overlap": slice(1400, 1450)}
+# What to do from there: one candle, so many that a day is merged away, some that are stored already.
+_ACTIONS = {"append": slice(100, 101), "tidy": slice(100, 210), "overlap": slice(80, 105)}
 
 
 @pytest.mark.parametrize("action", list(_ACTIONS))
 def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, action: str) -> None:
     candles = _days(tmp_path / "old")
-    old, new = candles.first(1445), candles.first(max(1445, _ACTIONS[action].stop))
+    old, new = candles.first(100), candles.first(_ACTIONS[action].stop)
 
     def act(store: CandleStore) -> None:
-        store.merge(MINUTE, candles.take(_ACTIONS[action]), source=Source.REST)
+        store.merge(QUARTER, candles.take(_ACTIONS[action]), source=Source.REST)
 
     for at in range(1, 1000):
         root = tmp_path / "crashed"
         shutil.copytree(tmp_path / "old", root)
         ended = in_a_fork(lambda: act(CandleStore(root, disk=DyingDisk(at, piece=1 << 16))))  # noqa: B023
         store = CandleStore(root)
-        found = everything(store)
+        found = everything(store, QUARTER)
         assert len(old) <= len(found) <= len(new)
         assert same(found, new.first(len(found)))
         store.recover()
         assert leftovers(root) == []
         assert store.verify().problems == ()
         act(store)
-        assert same(everything(CandleStore(root)), new)
+        assert same(everything(CandleStore(root), QUARTER), new)
         shutil.rmtree(root)
         if ended == 0:
             assert at > 5
@@ -129,14 +129,14 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, action: st
 
 def test_store_crash_states_enumerated(tmp_path: Path) -> None:
     candles = _days(tmp_path / "live")
-    root = folder(CandleStore(tmp_path / "live"))
+    root = folder(CandleStore(tmp_path / "live"), QUARTER)
     cut = PowerCut({path.relative_to(root): path.read_bytes() for path in root.iterdir()})
     disk = RecordingDisk()
     store = CandleStore(tmp_path / "live", disk=disk)
     # Appends within a day, into the next, and one that merges days away: (operations by then, candles by then).
-    acknowledged = [(0, 1445)]
-    for high in (1446, 3000, 3001):
-        store.merge(MINUTE, candles.take(slice(acknowledged[-1][1], high)), source=Source.STREAM)
+    acknowledged = [(0, 100)]
+    for high in (101, 210, 211):
+        store.merge(QUARTER, candles.take(slice(acknowledged[-1][1], high)), source=Source.STREAM)
         acknowledged.append((len(disk.operations), high))
 
     seen: set[object] = set()
@@ -167,19 +167,19 @@ class _HastyDisk(Disk):
 
 
 def _check_state(root: Path, state: dict[Path, bytes], candles: Candles, *, safe: int, following: int) -> None:
-    place = folder(CandleStore(root))
+    place = folder(CandleStore(root), QUARTER)
     place.mkdir(parents=True)
     for path, data in state.items():
         (place / path).write_bytes(data)
     store = CandleStore(root, disk=_HastyDisk())
-    found = everything(store)
+    found = everything(store, QUARTER)
     assert safe <= len(found) <= following
     assert same(found, candles.first(len(found)))
     recovered = store.recover()
     assert recovered.quarantined == 0
     assert leftovers(root) == []
     assert store.verify().problems == ()
-    assert same(everything(store), found)
+    assert same(everything(store, QUARTER), found)
     shutil.rmtree(root)
 
 
