@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 from typing import Any
 
 from billiard.process import active_children
@@ -9,6 +10,9 @@ from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
+
+# Tasks and results are JSON, so root could be made to do no more than any other user; the image runs as another.
+warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
 
 app = Celery("smcsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -8,6 +8,7 @@ queued ──take──▶ running ──finish──▶ done
 import hashlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -98,14 +99,17 @@ class Progress:
 def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str, Any]]) -> J | None:
     """Take a job, do its work, and write down how it ended; None when it was not there to be taken.
 
-    An error of ours fails the job with its message; any other error fails it and is raised for the log.
+    An error of ours fails the job with its message; any other error fails it and is raised for the log. When the
+    worker is to end (SIGUSR2 of ``smcsite.celery``), the job goes back on the queue and costs no attempt.
     """
     job = take(model, job_id, worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
     if job is None:
         return None
     try:
-        with _heartbeat(job):
+        with _heartbeat(job), _pausable():
             finish(job, work(job, Progress(job)))
+    except _PausedError:
+        put_back(job, "paused for deploy")
     except JobCancelledError:
         cancelled(job)
     except SmcError as error:
@@ -115,6 +119,27 @@ def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str,
         raise
     job.refresh_from_db()
     return job
+
+
+class _PausedError(BaseException):
+    """The worker is to end. Not an ``Exception``, so that no work takes it for a failure of its own."""
+
+
+@contextmanager
+def _pausable() -> Iterator[None]:
+    """Interrupt the block when the worker asks for a pause; only a process's first thread hears signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pause(_number: int, _frame: object) -> None:
+        raise _PausedError
+
+    former = signal.signal(signal.SIGUSR2, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR2, former)
 
 
 @contextmanager

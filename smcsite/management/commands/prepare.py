@@ -4,16 +4,13 @@ import logging
 import time
 from typing import Any
 
-import numpy as np
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from markets.candles import Candles
 from markets.management.base import SmcCommand
 from markets.selectors import active_series, candle_store
 from markets.services.pairs import track_first_pairs
-from signals.engine import Detector
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +18,7 @@ _MIGRATION_LOCK = 0x534D43  # any number, the same for all
 
 
 class Command(SmcCommand):
-    help = "Migrate the database, note the pairs of SYMBOLS at the first start, compile the engines. Safe to repeat."
+    help = "Migrate the database, note the pairs of SYMBOLS at the first start. Safe to repeat."
     requires_system_checks = ()  # type: ignore[assignment]  # a web process checks them; here they cost a second
 
     def run(self, **options: Any) -> None:
@@ -36,7 +33,6 @@ class Command(SmcCommand):
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
         if settings.ENV.is_replay:
             self._note_replay_start()
-        _compile_engines()
         logger.info("prepared", extra={"pairs": tracked, "seconds": round(time.monotonic() - began, 1)})
 
     def _note_replay_start(self) -> None:
@@ -49,13 +45,3 @@ class Command(SmcCommand):
         ]
         newest = max([time.time_ns() // 1_000_000, *closes])
         (settings.VAR_ROOT / "replay-start").write_text(str(newest))
-
-
-def _compile_engines() -> None:
-    """Run the engine once: the machine code is kept on disk, so that no request and no candle waits for it."""
-    times = np.arange(8, dtype=np.int64) * 60_000
-    prices = np.full(8, 100.0)
-    candles = Candles(times, prices, prices, prices, prices, prices)
-    detector = Detector()
-    detector.run(candles.first(7))
-    detector.step(candles.candle(7))

@@ -26,7 +26,7 @@ from smcsite.web import is_free
 
 REPLAY_SPEED = 60.0
 _MANAGE = (sys.executable, str(settings.BASE_DIR / "manage.py"))
-_CELERY = (sys.executable, "-m", "celery", "-A", "smcsite")
+_CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "smcsite")
 _PORT_PATIENCE = 1.5
 
 
@@ -101,7 +101,13 @@ class Command(SmcCommand):
         variables = {}
         if environment.is_replay and not (environment.binance_rest_url and environment.binance_ws_url):
             variables = self._start_exchange(supervisor)
-        for program in programs(variables):
+        web, *others = programs(variables)
+        supervisor.start(web)
+        # Pages answer while the engines are compiled, which takes half a minute once; what runs them waits.
+        compiled = supervisor.run_once(Program("engines", "prepare", lambda: (*_MANAGE, "compile_engines")))
+        if compiled != 0 and not supervisor.was_told_to_stop:
+            self.fail("the engines could not be compiled; the reason is logged above")
+        for program in [] if supervisor.was_told_to_stop else others:
             supervisor.start(program)
         supervisor.run(is_ready=self._is_ready, on_ready=lambda: self._announce(supervisor))
 
@@ -156,8 +162,9 @@ def programs(variables: dict[str, str]) -> Iterator[Program]:
     commands = {
         ("web", "web"): (sys.executable, "-m", "smcsite.web"),
         ("stream", "stream"): (*_MANAGE, "runstream"),
-        # Two workers, so that hours of backtests never keep a series from its candles.
-        ("worker", "worker"): _worker("exchange,scan", concurrency=2),
+        # A worker a queue, so that hours of backtests or backfills never keep a short task waiting.
+        ("worker", "worker"): _worker("scan", concurrency=1),
+        ("backfills", "worker"): _worker("exchange", concurrency=2),
         ("backtests", "worker"): _worker("backtest", concurrency=max(1, min(8, (os.cpu_count() or 1) - 1))),
         ("beat", "scheduler"): (*_CELERY, "beat", "--pidfile=", "--schedule", str(schedule)),
     }
@@ -165,10 +172,10 @@ def programs(variables: dict[str, str]) -> Iterator[Program]:
         yield Program(name, role, lambda command=command: command, variables)  # type: ignore[misc]
 
 
-def _worker(queues: str, *, concurrency: int) -> tuple[str, ...]:
-    name = f"{queues.partition(',')[0]}-{settings.ENV.api_port}@%h"
+def _worker(queue: str, *, concurrency: int) -> tuple[str, ...]:
+    name = f"{queue}-{settings.ENV.api_port}@%h"
     return (
-        *_CELERY, "worker", "--queues", queues, "--concurrency", str(concurrency), "--hostname", name,
+        *_CELERY, "worker", "--queues", queue, "--concurrency", str(concurrency), "--hostname", name,
         "--without-gossip", "--without-mingle",
     )  # fmt: skip
 
