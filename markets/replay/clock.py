@@ -6,31 +6,33 @@ import time
 class VirtualClock:
     """Exchange time (UTC ms) as a function of the monotonic clock.
 
-    ``skew`` is what the exchange tells beside its true time, in ms: candles keep to ``now``, whatever is
-    *told* as the time of day (serverTime, E) comes from ``told``.
+    ``end`` is where it stops for good, as at the end of a file; None when the market has no end.
     """
 
-    def __init__(self, start: int, *, speed: float = 1.0) -> None:
-        self._anchor = float(start)
-        self._began = time.monotonic()
-        self.speed = speed
-        self.skew = 0
+    def __init__(self, start: int, *, speed: float = 1.0, end: int | None = None) -> None:
+        # One tuple, so that a reader in another thread never sees half of a change.
+        self._line = (float(start), time.monotonic(), float(speed))
+        self.end = end
+
+    @property
+    def speed(self) -> float:
+        """Exchange seconds a real second; 0 stands still."""
+        return self._line[2]
 
     def now(self) -> int:
         """Return the exchange's time, UTC ms."""
-        return int(self._anchor + (time.monotonic() - self._began) * self.speed * 1000)
-
-    def told(self) -> int:
-        return self.now() + self.skew
+        anchor, began, speed = self._line
+        now = int(anchor + (time.monotonic() - began) * speed * 1000)
+        return now if self.end is None else min(now, self.end)
 
     def set(self, *, now: int | None = None, speed: float | None = None) -> None:
-        """Go on from ``now`` at ``speed`` (exchange seconds a real second; 0 stands still)."""
+        """Go on from ``now`` at ``speed``."""
         anchor = self.now() if now is None else now
-        self._anchor, self._began = float(anchor), time.monotonic()
-        self.speed = self.speed if speed is None else speed
+        self._line = (float(anchor), time.monotonic(), self.speed if speed is None else float(speed))
 
     def seconds_until(self, moment: int) -> float:
-        """Return the real seconds until ``moment`` (UTC ms); negative when it is past."""
-        if self.speed == 0:
+        """Return the real seconds until ``moment`` (UTC ms); negative when it is past, infinite when it never comes."""
+        now = self.now()
+        if moment > now and (self.speed == 0 or (self.end is not None and moment > self.end)):
             return float("inf")
-        return (moment - self.now()) / 1000 / self.speed
+        return (moment - now) / 1000 / (self.speed or 1.0)

@@ -3,20 +3,22 @@
 import asyncio
 import hashlib
 import heapq
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from itertools import count
 
-import orjson
-
 from markets.replay.book import Book
+from markets.replay.frames import Frame, frame_of
 from markets.replay.market import Row
-from markets.replay.messages import kline_event
-from markets.replay.streams import Connection, Payload
+from markets.replay.streams import Connection
 from markets.series import SeriesKey
 
 PUSH_MILLISECONDS = 2_000
-_PUSHES_A_SECOND = 10  # of one stream, in real seconds: what a screen can show
+_PUSHES_A_SECOND = 4  # of one stream, in real seconds, however fast the clock runs: what an eye can follow
 _LATENCIES = (5, 5, 6, 6, 8, 12, 204, 792, 1756, 1990)  # of recorded closing frames, ms
+_SLICE_SECONDS = 0.005  # then requests are answered
+
+Play = Callable[[int], int | None]
 
 
 def closing_latency(series: SeriesKey, open_time: int) -> int:
@@ -32,35 +34,47 @@ class Stream:
         self.series = series
         self.name = f"{series.symbol.lower()}@kline_{series.timeframe.value}"
         self.listeners: set[Connection] = set()
-        self.open_time = 0
         self.said: Row | None = None
+        self._step = series.timeframe.milliseconds
+        self._open_at(0)
 
     def begin(self, now: int) -> None:
         """Start with the candle that is open, or with the one before when its end is still to be told."""
-        self.open_time = self.series.timeframe.floor(now) - self.series.timeframe.milliseconds
+        self._open_at(self.series.timeframe.floor(now) - self._step)
         if now >= self.closes_at:
-            self.open_time += self.series.timeframe.milliseconds
+            self.go_on()
 
-    @property
-    def end_time(self) -> int:
-        return self.open_time + self.series.timeframe.milliseconds
+    def go_on(self) -> None:
+        """Turn to the next candle."""
+        self._open_at(self.end_time)
 
-    @property
-    def closes_at(self) -> int:
-        return self.end_time + closing_latency(self.series, self.open_time)
+    def _open_at(self, open_time: int) -> None:
+        self.open_time, self.end_time = open_time, open_time + self._step
+        self.closes_at = self.end_time + closing_latency(self.series, open_time)
+        self.said = None
 
 
 class Feed:
-    """Plays all streams in order of exchange time. ``run`` is the one task that sends candles."""
+    """Plays all streams, and whatever else happens by the exchange's clock. ``run`` is the one task that does.
+
+    ``script`` turns a frame into those that are sent in its place, ``after_frame`` hears of each that was sent.
+    """
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._clock = book.clock
         self._streams: dict[SeriesKey, Stream] = {}
-        self._agenda: list[tuple[int, int, Stream]] = []
+        self._agenda: list[tuple[int, int, Stream | Callable[[], None]]] = []
         self._order = count()
         self._changed = asyncio.Event()
+        self.script: Callable[[Frame], list[Frame]] = lambda frame: [frame]
+        self.after_frame: Callable[[Frame], None] = lambda frame: None
         self.frames_sent = 0
+
+    @property
+    def series(self) -> list[SeriesKey]:
+        """What someone listens to."""
+        return sorted(self._streams)
 
     def follow(self, connection: Connection, wanted: Iterable[SeriesKey]) -> None:
         """Make ``wanted`` the series this connection hears."""
@@ -75,13 +89,23 @@ class Feed:
             stream.listeners.add(connection)
         self._changed.set()
 
+    def at(self, moment: int, action: Callable[[], None]) -> None:
+        """Do something when the exchange's clock shows ``moment`` (UTC ms)."""
+        heapq.heappush(self._agenda, (moment, next(self._order), action))
+        self._changed.set()
+
     def restart(self) -> None:
         """Begin every stream again at the clock's time; what lies between is not told."""
         now = self._clock.now()
-        self._agenda.clear()
+        self._agenda = [each for each in self._agenda if not isinstance(each[2], Stream)]
+        heapq.heapify(self._agenda)
         for stream in self._streams.values():
             stream.begin(now)
             self._plan(stream, now)
+        self._changed.set()
+
+    def wake(self) -> None:
+        """Look at the clock anew: its speed changed."""
         self._changed.set()
 
     async def run(self) -> None:
@@ -96,6 +120,17 @@ class Feed:
             except TimeoutError:
                 continue
 
+    def send(self, frame: Frame) -> None:
+        """Send a frame as it is to those who listen to its series."""
+        stream = self._streams.get(frame.series)
+        if stream is None:
+            return
+        payload = frame.payload()
+        for connection in tuple(stream.listeners):
+            connection.send(payload)
+        self.frames_sent += 1
+        self.after_frame(frame)
+
     def _open(self, series: SeriesKey) -> Stream:
         stream = self._streams[series] = Stream(series)
         now = self._clock.now()
@@ -104,13 +139,13 @@ class Feed:
         return stream
 
     def _play_due(self) -> None:
-        for _ in range(len(self._agenda)):
-            now = self._clock.now()
-            if not self._agenda or self._agenda[0][0] > now:
-                return
-            stream = heapq.heappop(self._agenda)[2]
-            if self._streams.get(stream.series) is stream:
-                self._plan(stream, self._play(stream, now))
+        until = time.monotonic() + _SLICE_SECONDS
+        while self._agenda and self._agenda[0][0] <= self._clock.now() and time.monotonic() < until:
+            _, _, entry = heapq.heappop(self._agenda)
+            if not isinstance(entry, Stream):
+                entry()
+            elif self._streams.get(entry.series) is entry:
+                self._plan(entry, self._play(entry, self._clock.now()))
 
     def _plan(self, stream: Stream, at: int) -> None:
         heapq.heappush(self._agenda, (at, next(self._order), stream))
@@ -120,23 +155,21 @@ class Feed:
         if now >= stream.closes_at:
             row = self._book.closed(stream.series, stream.open_time)
             if row is not None:
-                self._send(stream, row, is_closed=True)
-            stream.open_time, stream.said = stream.end_time, None
+                self._tell(stream, row, is_closed=True)
+            stream.go_on()
             return stream.closes_at if now >= stream.end_time else min(now + self._interval(), stream.closes_at)
         if now >= stream.end_time:
             return stream.closes_at
         row = self._book.forming(stream.series, now)
         if row is not None and row.trades and row != stream.said:
             stream.said = row
-            self._send(stream, row, is_closed=False)
+            self._tell(stream, row, is_closed=False)
         return min(now + self._interval(), stream.closes_at)
 
     def _interval(self) -> int:
         return max(PUSH_MILLISECONDS, int(self._clock.speed * 1000 / _PUSHES_A_SECOND))
 
-    def _send(self, stream: Stream, row: Row, *, is_closed: bool) -> None:
-        event = kline_event(stream.series, row, event_time=self._clock.told(), is_closed=is_closed)
-        payload = Payload.of(stream.name, orjson.dumps(event))
-        for connection in stream.listeners:
-            connection.send(payload)
-            self.frames_sent += 1
+    def _tell(self, stream: Stream, row: Row, *, is_closed: bool) -> None:
+        frame = frame_of(stream.series, row, event_time=self._book.told_time(), is_closed=is_closed)
+        for each in self.script(frame):
+            self.send(each)

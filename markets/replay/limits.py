@@ -4,9 +4,9 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
+from markets.replay.faults import Faults
 from markets.replay.parameters import RefusedError
 
-WEIGHT_A_MINUTE = 6_000
 _TOO_MUCH = (
     "Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
     "Please use WebSocket Streams for live updates to avoid polling the API."
@@ -37,9 +37,13 @@ class _Caller:
 class Weights:
     """Weights by address, in real minutes: a limit, 429 beyond it, 418 for who goes on after three of them."""
 
-    def __init__(self, limit: int = WEIGHT_A_MINUTE) -> None:
-        self.limit = limit
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
         self._callers: defaultdict[str, _Caller] = defaultdict(_Caller)
+
+    @property
+    def limit(self) -> int:
+        return int(self._faults.setting("limits", "weight"))
 
     def charge(self, address: str, weight: int) -> int:
         """Count ``weight`` and return what the address used in this minute; raise 429 or 418 beyond the limit."""

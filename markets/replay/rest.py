@@ -43,7 +43,7 @@ class Rest:
 
     def time(self, values: Mapping[str, str], scale: int) -> dict[str, Any]:
         no_parameters(values)
-        return {"serverTime": self.book.clock.told() * scale}
+        return {"serverTime": self.book.told_time() * scale}
 
     def exchange_info(self, values: Mapping[str, str], scale: int) -> dict[str, Any]:
         also = ("permissions", "showPermissionSets", "symbolStatus")
@@ -57,7 +57,7 @@ class Rest:
         listed = [(self.book.market.listings[symbol], self.book.status(symbol)) for symbol in chosen]
         return {
             "timezone": "UTC",
-            "serverTime": self.book.clock.told() * scale,
+            "serverTime": self.book.told_time() * scale,
             "rateLimits": [
                 _limit("REQUEST_WEIGHT", "MINUTE", 1, self.weights.limit),
                 _limit("RAW_REQUESTS", "MINUTE", 5, 300_000),

@@ -2,61 +2,70 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from markets.errors import SmcError
+from markets.replay.archive import Archive
 from markets.replay.book import Book
 from markets.replay.clock import VirtualClock
+from markets.replay.control import Control
+from markets.replay.director import Director
+from markets.replay.faults import Faults
 from markets.replay.feed import Feed
+from markets.replay.intercept import Intercept
 from markets.replay.limits import Weights
 from markets.replay.market import Market
-from markets.replay.rest import Rest, json_response
+from markets.replay.rest import Rest
 from markets.replay.streams import BadRequestError, Connection
-from markets.replay.wire import Wire
-
-CONNECTION_SECONDS = 86_400  # a connection lives 24 h of exchange time
+from markets.replay.wire import RequestWire, Wire
 
 
 class PortInUseError(SmcError):
     """Another program listens on the wanted port."""
 
 
-@dataclass(slots=True)
 class ReplayExchange:
-    """The application and its parts, for the command and for tests in the same process."""
+    """The application and its parts, for the command and for tests in the same process.
 
-    market: Market
-    clock: VirtualClock
-    book: Book = field(init=False)
-    feed: Feed = field(init=False)
-    weights: Weights = field(default_factory=Weights)
-    connections: set[Connection] = field(default_factory=set)
-    connections_made: int = 0
+    ``script`` are faults as JSON tells them, taken in before anyone connects.
+    """
 
-    def __post_init__(self) -> None:
-        self.book = Book(self.market, self.clock)
+    def __init__(self, market: Market, clock: VirtualClock, *, script: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.market = market
+        self.clock = clock
+        self.faults = Faults(clock)
+        self.book = Book(market, clock, self.faults)
         self.feed = Feed(self.book)
+        self.director = Director(self.book, self.feed, self.faults)
+        self.requests: Counter[str] = Counter()
+        self.connections_made = 0
+        for fault in script:
+            self.faults.add(fault)
 
-    def application(self) -> Starlette:
-        rest = Rest(self.book, self.weights)
-        routes: list[BaseRoute] = [
-            *rest.routes(),
+    def application(self) -> ASGIApp:
+        routes = [
+            *Rest(self.book, Weights(self.faults)).routes(),
+            *Archive(self.book, self.faults).routes(),
+            *Control(self).routes(),
             WebSocketRoute("/ws", self._serve_socket),
             WebSocketRoute("/ws/{streams:path}", self._serve_socket),
             WebSocketRoute("/stream", self._serve_socket),
-            Route("/replay/clock", self._set_clock, methods=["GET", "POST"]),
         ]
-        return Starlette(routes=routes, lifespan=self._lifespan)
+        return Intercept(Starlette(routes=routes, lifespan=self._lifespan), self.faults, self._count)
+
+    def _count(self, path: str) -> None:
+        self.requests[path] += 1
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -70,24 +79,31 @@ class ReplayExchange:
         wire: Wire = websocket.scope["extensions"]["wire"]
         await websocket.accept()
         connection = Connection(
-            wire, is_combined=websocket.url.path == "/stream", on_change=self._follow, opened_at=time.monotonic()
+            wire,
+            is_combined=websocket.url.path == "/stream",
+            faults=self.faults,
+            on_change=self._follow,
+            opened_at=self.clock.now(),
         )
-        self.connections.add(connection)
         self.connections_made += 1
         try:
+            if self.director.admit(connection):
+                self._subscribe(websocket, connection)
             await self._converse(websocket, connection)
         except WebSocketDisconnect:
             pass
         finally:
-            self.connections.discard(connection)
+            self.director.dismiss(connection)
             self.feed.follow(connection, ())
 
-    async def _converse(self, websocket: WebSocket, connection: Connection) -> None:
+    def _subscribe(self, websocket: WebSocket, connection: Connection) -> None:
         names = websocket.path_params.get("streams") or websocket.query_params.get("streams", "")
         try:
             connection.subscribe([name for name in names.split("/") if name])
         except BadRequestError as error:
             connection.wire.close_with(1008, str(error))
+
+    async def _converse(self, websocket: WebSocket, connection: Connection) -> None:
         while True:
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
@@ -95,14 +111,7 @@ class ReplayExchange:
             connection.handle(message.get("text") or "")
 
     def _follow(self, connection: Connection) -> None:
-        self.feed.follow(connection, [series for series in connection.streams.values() if series])
-
-    async def _set_clock(self, request: Request) -> Response:
-        if request.method == "POST":
-            wanted = await request.json()
-            self.clock.set(now=wanted.get("now"), speed=wanted.get("speed"))
-            self.feed.restart()
-        return json_response({"now": self.clock.now(), "speed": self.clock.speed, "skew": self.clock.skew})
+        self.feed.follow(connection, connection.series)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -113,18 +122,23 @@ def listening_socket(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortInUseError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise PortInUseError(f"cannot listen on {host}:{port}: {reason}") from error
     return listener
 
 
-def make_server(exchange: ReplayExchange) -> uvicorn.Server:
-    """Return the web server, ready to ``run(sockets=[...])``."""
+def make_server(exchange: ReplayExchange, *, certificate: tuple[Path, Path] | None = None) -> uvicorn.Server:
+    """Return the web server, ready to ``run(sockets=[...])``; ``certificate`` and its key make it speak TLS."""
+    certificate_file, key_file = certificate if certificate is not None else (None, None)
     config = uvicorn.Config(
         exchange.application(),
+        http=RequestWire,
         ws=Wire,
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,
         ws_ping_timeout=60.0,
+        ssl_certfile=certificate_file,
+        ssl_keyfile=key_file,
         log_config=None,
         log_level="warning",
         access_log=False,

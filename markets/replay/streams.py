@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
+from markets.replay.faults import Faults
 from markets.replay.wire import Wire, text_frame
 from markets.series import SYMBOL_PATTERN, SeriesKey, Timeframe
 
-STREAMS_A_CONNECTION = 1_024
 _ID = re.compile(r"[A-Za-z0-9]{1,36}", re.ASCII)
 _NAME = re.compile(r"([a-z0-9]+)@kline_(\w+)", re.ASCII)
 
@@ -23,8 +23,10 @@ class Payload:
     combined: bytes
 
     @classmethod
-    def of(cls, stream: str, data: bytes) -> "Payload":
-        return cls(text_frame(data), text_frame(b'{"stream":"%s","data":%s}' % (stream.encode(), data)))
+    def of(cls, stream: str, data: bytes, *, spoil: Callable[[bytes], bytes] = bytes) -> "Payload":
+        """Make the frames; ``spoil`` is done to each text before it becomes a frame."""
+        combined = b'{"stream":"%s","data":%s}' % (stream.encode(), data)
+        return cls(text_frame(spoil(data)), text_frame(spoil(combined)))
 
 
 def series_of(stream: str) -> SeriesKey | None:
@@ -38,33 +40,43 @@ def series_of(stream: str) -> SeriesKey | None:
 class BadRequestError(Exception):
     """A control message that is refused with one of Binance's codes 0 to 4."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, *, is_flat: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.is_flat = is_flat
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One client. ``on_change`` is called with the connection after its subscriptions changed."""
+    """One client. ``on_change`` is called with the connection after its subscriptions changed.
+
+    ``opened_at`` is exchange time. A stalled connection answers pings and messages, and carries no data.
+    """
 
     wire: Wire
     is_combined: bool
+    faults: Faults
     on_change: Callable[["Connection"], None]
-    limit: int = STREAMS_A_CONNECTION
-    opened_at: float = 0.0
-    has_flat_errors: bool = False
+    opened_at: int
+    is_stalled: bool = False
     streams: dict[str, SeriesKey | None] = field(default_factory=dict)
 
+    @property
+    def series(self) -> list[SeriesKey]:
+        return [series for series in self.streams.values() if series is not None]
+
     def send(self, payload: Payload) -> None:
-        self.wire.write(payload.combined if self.is_combined else payload.plain)
+        if not self.is_stalled:
+            self.wire.write(payload.combined if self.is_combined else payload.plain)
 
     def say(self, message: dict[str, Any]) -> None:
         self.wire.write(text_frame(orjson.dumps(message)))
 
     def subscribe(self, names: Collection[str]) -> None:
         wanted = self.streams | {name: series_of(name) for name in names}
-        if len(wanted) > self.limit:
-            raise BadRequestError(4, f"Too many subscriptions: at most {self.limit} streams a connection")
+        limit = self.faults.setting("limits", "streams")
+        if len(wanted) > limit:
+            raise BadRequestError(4, f"Too many subscriptions: at most {limit} streams a connection")
         self.streams = wanted
         self.on_change(self)
 
@@ -74,6 +86,8 @@ class Connection:
         try:
             message = _parsed(text)
             request_id = _request_id(message)
+            if message.get("method") == "SUBSCRIBE" and self.faults.strike("ignore_subscribe"):
+                return
             self.say({"result": self._answer(message), "id": request_id})
         except BadRequestError as error:
             self._refuse(error, request_id)
@@ -81,11 +95,14 @@ class Connection:
     def _refuse(self, error: BadRequestError, request_id: int | str | None) -> None:
         # The documentation shows the flat form, recorded sessions the nested one (Krypto-trading-bot#1121).
         body: dict[str, Any] = {"code": error.code, "msg": str(error)}
-        self.say(body | {"id": request_id} if self.has_flat_errors else {"error": body, "id": request_id})
+        self.say(body | {"id": request_id} if error.is_flat else {"error": body, "id": request_id})
 
     def _answer(self, message: dict[str, Any]) -> Any:
         method, params = message.get("method"), message.get("params")
         if method == "SUBSCRIBE":
+            fault = self.faults.strike("refuse_subscribe")
+            if fault is not None:
+                raise BadRequestError(int(fault["code"]), str(fault["msg"]), is_flat=fault["flat"])
             self.subscribe(_names(params))
             return None
         if method == "UNSUBSCRIBE":

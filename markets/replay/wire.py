@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -15,12 +16,43 @@ _BACKLOG_BYTES = 64 * 1024 * 1024  # a client that reads nothing is let go of be
 
 def text_frame(payload: bytes) -> bytes:
     """Return the bytes of one unmasked text frame: equal for every client, so made once."""
+    return _frame(b"\x81", payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    return _frame(b"\x82", payload)
+
+
+def _frame(kind: bytes, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return b"\x81" + bytes([size]) + payload
+        return kind + bytes([size]) + payload
     if size < 65_536:
-        return b"\x81\x7e" + struct.pack("!H", size) + payload
-    return b"\x81\x7f" + struct.pack("!Q", size) + payload
+        return kind + b"\x7e" + struct.pack("!H", size) + payload
+    return kind + b"\x7f" + struct.pack("!Q", size) + payload
+
+
+def _reset(transport: Any) -> None:
+    """End a connection with a TCP reset."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+class RequestWire(HttpToolsProtocol):
+    """One client's HTTP connection. Applications find it as ``scope["extensions"]["wire"]``."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"wire": self}  # type: ignore[dict-item]
+
+    def reset(self) -> None:
+        _reset(self.transport)
+
+    def hang_up(self) -> None:
+        """End the connection after what was sent, in the middle of an answer or not."""
+        self.transport.close()
 
 
 class Wire(WebSocketsSansIOProtocol):
@@ -47,16 +79,18 @@ class Wire(WebSocketsSansIOProtocol):
 
     def freeze(self, part: bytes = b"") -> None:
         """From now on say nothing at all, not even pong; ``part`` is the half frame that is said last."""
-        self.write(part)
+        if part:
+            self.write(part)
         self.is_frozen = True
         self.stop_keepalive()
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
-        raw = self.transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        _reset(self.transport)
+
+    def hang_up(self) -> None:
+        """End the connection without a close frame."""
+        self.transport.close()
 
     def close_with(self, code: int, reason: str) -> None:
         """Send a close frame, and end the connection when the client answered it or two seconds passed."""
