@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from backtests.engine.ledger import Equity, Trades
 from backtests.engine.run import Result
 from backtests.engine.text import LARGEST, equity_rows
 from markets.errors import NotFoundError, StoreError
-from markets.store.disk import TEMPORARY, Disk, commit, make_folder, translated
+from markets.store.disk import TEMPORARY, Disk, make_folder, translated
 
 TRADES, EQUITY, METRICS = "trades", "equity", "metrics.json"
 
@@ -94,6 +94,10 @@ def _parquet(table: pa.Table) -> bytes:
     return data
 
 
+def _yes() -> None:
+    """Agree."""
+
+
 class ReportShelf:
     """Where the reports of runs are: published, read, swept.
 
@@ -111,14 +115,18 @@ class ReportShelf:
         self.root, self.reports = root / "backtests", reports
         self._disk = disk if disk is not None else Disk()
 
-    def publish(self, run_id: int, files: Files, *, symbol: str, timeframe: str) -> Path:
+    def publish(
+        self, run_id: int, files: Files, *, symbol: str, timeframe: str, confirm: Callable[[], None] = _yes
+    ) -> Path:
         """Make the report of a run visible by one rename, after its copy for people; return its folder.
 
-        Raises ``StoreFullError`` when the disk is full; then nothing is visible that was not before.
+        ``confirm`` is called before anything is visible and may raise to stop it. Raises ``StoreFullError`` when
+        the disk is full; then nothing is visible that was not before.
         """
         copy = self.reports / symbol / timeframe / f"{run_id}.csv"
         make_folder(self._disk, copy.parent)
-        commit(self._disk, copy, files[f"{TRADES}.csv"])
+        confirm()
+        replace_file(copy, files[f"{TRADES}.csv"], disk=self._disk)
         try:
             return publish_folder(self.root / str(run_id), files, disk=self._disk)
         except StoreError:
@@ -131,6 +139,14 @@ class ReportShelf:
         if not folder.is_dir():
             raise NotFoundError(f"the report of run {run_id} is not there any more")
         return folder
+
+    def has(self, run_id: int) -> bool:
+        return (self.root / str(run_id) / METRICS).exists()
+
+    def remove(self, run_id: int, *, symbol: str, timeframe: str) -> None:
+        """Remove a report and its copy for people."""
+        shutil.rmtree(self.root / str(run_id), ignore_errors=True)
+        (self.reports / symbol / timeframe / f"{run_id}.csv").unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove what processes that died left half written; return how many folders."""
@@ -178,8 +194,20 @@ def publish_into(folder: Path, files: Files, *, disk: Disk | None = None) -> Pat
     if not folder.exists():
         return publish_folder(folder, files, disk=disk)
     for name in sorted(files, key=lambda each: each == METRICS):
-        commit(disk, folder / name, files[name])
+        replace_file(folder / name, files[name], disk=disk)
     return folder
+
+
+def replace_file(path: Path, data: bytes, *, disk: Disk) -> None:
+    """Make ``data`` the content of one file, by a rename."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    with translated(path):
+        try:
+            _write_files(disk, path.parent, {temporary.name: data})
+            disk.replace(temporary, path)
+            disk.fsync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _write_files(disk: Disk, folder: Path, files: Files) -> None:

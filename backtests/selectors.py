@@ -1,0 +1,130 @@
+"""Reads of backtests: what a run would read, its rows, and its published report."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from backtests.engine.market import Filters, Market
+from backtests.engine.run import open_market
+from backtests.engine.spec import ENGINE_VERSION, BacktestSpec
+from backtests.models import Analysis, Backtest
+from backtests.reports import ReportShelf
+from markets.candles import Candles
+from markets.errors import ConflictError, NoCandlesError, TooLargeError
+from markets.models import JobState, Pair
+from markets.selectors import candle_store
+from markets.series import SeriesKey
+from markets.store import digest_of
+from signals.engine import DETECTOR_VERSION
+
+# What a request may ask to be run while it waits, and what a job may be asked for, candles of all pairs together.
+MAX_CANDLES_NOW = 200_000
+MAX_CANDLES = 1_000_000
+
+
+@cache
+def report_shelf() -> ReportShelf:
+    """Return this process's shelf of reports, in the folders of the settings."""
+    return ReportShelf(settings.DATA_ROOT, settings.REPORTS_ROOT)
+
+
+def backtests() -> QuerySet[Backtest]:
+    """Return the runs that were asked for as jobs, newest first; their results are read one by one."""
+    return Backtest.objects.filter(is_quick=False).select_related("owner")
+
+
+def all_backtests() -> QuerySet[Backtest]:
+    """Return every run, those made while a request waited included."""
+    return Backtest.objects.select_related("owner")
+
+
+def analyses() -> QuerySet[Analysis]:
+    """Return sweeps and the other analyses, newest first."""
+    return Analysis.objects.select_related("owner")
+
+
+def settle(spec: BacktestSpec, *, cap: int) -> BacktestSpec:
+    """Return the specification with the range that is stored for it, so that later candles cannot change a run.
+
+    Raises ``NoCandlesError`` where nothing is stored, ``TooLargeError`` where there is more than ``cap``.
+    """
+    step, count, starts, ends = spec.timeframe.milliseconds, 0, [], []
+    for symbol in spec.symbols:
+        coverage = candle_store().coverage(SeriesKey(symbol, spec.timeframe))
+        if coverage is None:
+            raise NoCandlesError(f"nothing is stored of {symbol} {spec.timeframe.value}", field="symbol")
+        start = max(coverage.first, spec.start if spec.start is not None else coverage.first)
+        end = min(coverage.last + step, spec.end if spec.end is not None else coverage.last + step)
+        if start >= end:
+            raise NoCandlesError(
+                f"{symbol} {spec.timeframe.value} has no candles in the range", field="from" if spec.start else "to"
+            )
+        count += -((start - end) // step)
+        starts.append(start)
+        ends.append(end)
+    if count > cap:
+        raise TooLargeError(f"{count:,} candles are more than the {cap:,} allowed here", field="to")
+    return spec.within(min(starts) if spec.start is None else spec.start, max(ends))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """All that a run reads, held in memory: what is stored meanwhile cannot touch it."""
+
+    spec: BacktestSpec
+    candles: Mapping[str, Candles]
+    detail: Mapping[str, Candles]
+    filters: Mapping[str, Filters]
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """Name the result before there is one: equal keys give equal reports."""
+        sizes = {name: [each.tick_size, each.step_size, each.min_notional] for name, each in self.filters.items()}
+        text = json.dumps([ENGINE_VERSION, DETECTOR_VERSION, self.digest, self.spec.as_dict(), sizes], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def markets(self, spec: BacktestSpec | None = None) -> list[Market]:
+        """Find the signals; ``spec`` is another specification over the same candles."""
+        spec = spec if spec is not None else self.spec
+        return [
+            open_market(
+                spec, symbol, self.candles[symbol], detail=self.detail.get(symbol), filters=self.filters.get(symbol)
+            )
+            for symbol in spec.symbols
+        ]
+
+
+def read_inputs(spec: BacktestSpec) -> Inputs:
+    """Read what a settled specification needs, from the first stored candle on."""
+    store, detail = candle_store(), {}
+    candles = {
+        symbol: store.read(SeriesKey(symbol, spec.timeframe), start=None, end=spec.end) for symbol in spec.symbols
+    }
+    if spec.detail is not None:
+        detail = {
+            symbol: store.read(SeriesKey(symbol, spec.detail), start=spec.start, end=spec.end)
+            for symbol in spec.symbols
+        }
+    digests = [digest_of(each) for each in (*candles.values(), *detail.values())]
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return Inputs(spec, candles, detail, known_filters(spec.symbols), digest)
+
+
+def known_filters(symbols: tuple[str, ...]) -> dict[str, Filters]:
+    """Return the order sizes that the exchange told of pairs."""
+    rows = Pair.objects.filter(symbol__in=symbols)
+    return {row.symbol: Filters(row.tick_size, row.step_size, row.min_notional) for row in rows}
+
+
+def report_folder(run: Backtest) -> Path:
+    """Return where the report of a run lies; raise ``ConflictError`` before the run is done."""
+    if run.state != JobState.DONE:
+        raise ConflictError(f"run {run.pk} is {run.state}: it has no results")
+    return report_shelf().folder(run.pk)

@@ -1,0 +1,58 @@
+"""The backtests' doors for Celery, and the one place that puts their work on a queue."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import shared_task
+from django.db import transaction
+from django.utils import timezone
+
+from backtests.models import Backtest
+from backtests.selectors import report_shelf
+from backtests.services import running
+from markets.errors import ServiceUnavailableError
+from markets.services import jobs
+from markets.tasks import put_on_queue
+
+SOFT_LIMIT, HARD_LIMIT = 840, 900
+
+
+def submit_backtest(job: Backtest, *, key: str | None = None) -> Backtest:
+    """Save the request for a run and queue it; pages, API and admin all come through here."""
+    with transaction.atomic():
+        job = jobs.submit(job, key=key)
+        transaction.on_commit(lambda: put_on_queue(run_backtest, job.pk))
+    return job
+
+
+@contextmanager
+def within_time_limit() -> Iterator[None]:
+    """Turn Celery's warning before the hard limit into an end with a reason."""
+    try:
+        yield
+    except SoftTimeLimitExceeded:
+        raise ServiceUnavailableError(f"time limit {SOFT_LIMIT // 60} min, partial metrics not saved") from None
+
+
+@shared_task(queue="backtest", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
+def run_backtest(job_id: int) -> None:
+    """Do a run. Safe to repeat: the row lets one worker have it, and a report is replaced whole."""
+    jobs.perform(Backtest, job_id, _run)
+
+
+def _run(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
+    with within_time_limit():
+        return running.execute(job, progress)
+
+
+@shared_task(queue="backtest", time_limit=60)
+def dispatch_backtests() -> None:
+    """Take up the runs whose worker was lost, hand over those that wait, and tidy up."""
+    now = timezone.now()
+    jobs.requeue_lost(Backtest, now=now)
+    for job_id in jobs.due(Backtest, now=now):
+        put_on_queue(run_backtest, job_id)
+    report_shelf().sweep()
+    running.sweep_quick_runs()
