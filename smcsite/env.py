@@ -201,8 +201,7 @@ def load() -> Environment:
 def _env_file(path: Path) -> dict[str, str]:
     """Read a ``.env`` file; a name that nothing reads is refused, for it is a misspelt variable."""
     values = {name: value or "" for name, value in dotenv_values(path).items()}
-    known = {each.name.upper() for each in fields(Environment)}
-    known |= {f"{name}_FILE" for name in SECRETS}
+    known = {*names(), *(f"{name}_FILE" for name in SECRETS)}
     for name in values:
         # Compose reads the same file for names of its own.
         if name not in known and not name.startswith(("COMPOSE_", "POSTGRES_", "REDIS_", "SMC_")):
@@ -220,11 +219,16 @@ def _with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
         if not path or variables.get(name, "").strip():
             continue
         try:
-            filled[name] = Path(path).readers.read_text(encoding="utf-8").strip()
+            filled[name] = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise EnvironmentVariableError(f"{name}_FILE must be a readable file: {reason}") from None
     return filled
+
+
+def names() -> list[str]:
+    """Return the names of all variables."""
+    return [each.name.upper() for each in fields(Environment)]
 
 
 def example() -> str:

@@ -108,8 +108,14 @@ def read_optional(reader: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def read_service_url(*schemes: str) -> Callable[[str], str]:
     def read(value: str) -> str:
-        if urlsplit(value.strip()).scheme not in schemes:
-            raise BadValueError(f"a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        expected = f"a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        try:
+            parts = urlsplit(value.strip())
+            parts.port  # noqa: B018 - reading it checks it
+        except ValueError:
+            raise BadValueError(expected) from None
+        if parts.scheme not in schemes:
+            raise BadValueError(expected)
         return value.strip()
 
     return read

@@ -1,0 +1,58 @@
+"""What all tests share: which programs they need, and that none of them reaches the network."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# What a marker needs, how it is found, and what installs it on Debian.
+NEEDS = {
+    "browser": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
+    "postgres": (("initdb",), "postgresql"),
+}
+_LOCAL = ("127.", "::1", "localhost")
+
+
+def find_program(names: tuple[str, ...]) -> str | None:
+    """Return the path of the first program that is there; Debian keeps PostgreSQL's off PATH."""
+    debian = os.pathsep.join(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)))
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}{debian}"
+    return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def pytest_report_header() -> list[str]:
+    missing = [
+        f"{marker} tests are skipped: {names[0]} is not installed (apt-get install {package})"
+        for marker, (names, package) in NEEDS.items()
+        if find_program(names) is None
+    ]
+    return missing or ["system packages: all that tests need are there"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, and say why. Continuous integration installs everything, so there it fails."""
+    for marker, (names, package) in NEEDS.items():
+        needy = [item for item in items if item.get_closest_marker(marker) is not None]
+        if not needy or find_program(names) is not None:
+            continue
+        reason = f"{names[0]} is not installed: apt-get install {package}"
+        if os.environ.get("CI"):
+            raise pytest.UsageError(reason)
+        for item in needy:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sockets of the test's own process reach this machine only."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(_LOCAL):
+            raise OSError(f"a test tried to reach {address[0]}: tests stay on this machine")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
