@@ -76,7 +76,7 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     candles, intake = take_file_rows({"open_time": times, **rows}, timeframe, has_time=has_time)
     intake += Intake(malformed=unreadable)
     if not len(candles):
-        raise NoCandlesError(f"{path} holds no candle of {timeframe.value}: {intake.malformed} rows, all malformed")
+        raise NoCandlesError(f"{path} holds no candle of {timeframe.value}; malformed={intake.malformed}")
     return candles, intake
 
 
@@ -88,15 +88,19 @@ def _parquet(data: bytes) -> tuple[Table, int]:
 def _csv(data: bytes) -> tuple[Table, int]:
     # Bytes that are no text become marks that are no number, and their rows malformed.
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-    sample = text[:100_000].splitlines()[:_SAMPLE_LINES]
+    sample = text[:100_000].splitlines(keepends=True)[:_SAMPLE_LINES]
     delimiter = max(",;\t", key=lambda each: sum(line.count(each) for line in sample))
     lines = [[cell.strip().strip('"').strip() for cell in line.split(delimiter)] for line in sample]
-    header = next((at for at, line in enumerate(lines) if "open" in {cell.lower() for cell in line}), None)
-    if header is not None:
-        names, skipped = lines[header], header + 1
+    # A title may stand above the header; a header further down is of a file that was put behind another.
+    first = next((at for at, line in enumerate(lines) if len(line) >= len(COLUMNS) - 1), 0)
+    names = lines[first] if lines else []
+    if "open" in {name.lower() for name in names}:
+        text = text[sum(map(len, sample[: first + 1])) :]
     else:
-        width = Counter(len(line) for line in lines).most_common(1)[0][0] if lines else 0
-        names, skipped = [*_BINANCE, *(f"extra_{at}" for at in range(width))][:width], 0
+        width = Counter(map(len, lines)).most_common(1)[0][0] if lines else 0
+        names = [*_BINANCE, *(f"extra_{at}" for at in range(width))][:width]
+    if not text.strip():
+        return _named(names, [pa.array([], pa.string()) for _ in names]), 0
     unreadable: list[object] = []
 
     def skip(row: object) -> str:
@@ -108,7 +112,7 @@ def _csv(data: bytes) -> tuple[Table, int]:
     wanted = {unique[names.index(name)]: pa.string() for name in known.values()}
     table = pyarrow.csv.read_csv(
         io.BytesIO(text.encode()),
-        read_options=pyarrow.csv.ReadOptions(column_names=unique, skip_rows=skipped, use_threads=False),
+        read_options=pyarrow.csv.ReadOptions(column_names=unique, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=wanted, include_columns=list(wanted), strings_can_be_null=False
@@ -133,6 +137,10 @@ def _times(column: Any) -> tuple[TimeArray, BoolArray]:
         column, kind = column.cast(pa.timestamp("ms")), pa.timestamp("ms")
     if pa.types.is_timestamp(kind):
         return _scaled(column.cast(pa.int64()), {"s": 1, "ms": 2, "us": 3, "ns": 4}[kind.unit])
+    if pa.types.is_floating(kind):
+        numbers = column.cast(pa.float64())
+        is_whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), 2.0**62))
+        return _scaled(pc.if_else(is_whole, numbers, None).cast(pa.int64(), safe=False))
     if not pa.types.is_integer(kind):
         text = _texts(column)
         whole = pc.match_substring_regex(text, _WHOLE)
