@@ -29,7 +29,8 @@ class Command(SmcCommand):
         else:
             self._show(found)
         if found.problems:
-            self.fail(f"{len(found.problems)} problems in the store", returncode=1)
+            count = len(found.problems)
+            self.fail(f"{count} problem{'s' if count > 1 else ''} in the store", returncode=1)
 
     def _show(self, found: Verified) -> None:
         for problem in found.problems:
