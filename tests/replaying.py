@@ -5,69 +5,123 @@
     with replay(symbols=["BTCUSDT"], speed=60) as exchange:
         BinanceExchange(exchange.url, exchange.ws_url, exchange.url, ...)
         exchange.fault("rst")
+        exchange.wait_until(START + 60_000)
         expected = exchange.oracle(series, start, end)
+
+``replay_process`` runs the command instead, for tests that kill or stop it.
 """
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
 
 from markets.candles import Candles
 from markets.replay.clock import VirtualClock
+from markets.replay.faults import Faults
 from markets.replay.market import Market
+from markets.replay.scripted import ScriptedMarket
 from markets.replay.server import ReplayExchange, listening_socket, make_server
 from markets.replay.synthetic import SyntheticMarket
 from markets.series import SeriesKey
 
 START = 1_717_243_200_000  # 2024-06-01T12:00:00Z
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
     """A running exchange: its addresses, its clock, its faults, and the truth of its market."""
 
-    server: ReplayExchange
     port: int
+    market: ScriptedMarket
+    scheme: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws{self.scheme}://127.0.0.1:{self.port}"
 
     def time(self) -> int:
-        """Return the exchange's time, UTC ms."""
-        return self.server.clock.now()
+        """Return the exchange's true time, UTC ms."""
+        return int(self._ask("GET", "clock")["now"])
 
-    def set_clock(self, *, now: int | None = None, speed: float | None = None) -> None:
-        """Set the exchange's time or its speed (0 stands still); candles in between are not streamed."""
-        self._post("clock", {"now": now, "speed": speed})
+    def set_clock(self, *, now: int | str | None = None, speed: float | None = None) -> None:
+        """Set the exchange's time (UTC ms, or +5m) or its speed (0 stands still). A jump is not streamed."""
+        self._ask("POST", "clock", {"now": now, "speed": speed})
 
     def fault(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """Script a fault (docs/replay.md has the verbs) and return it with its id."""
-        return self._post("faults", {"verb": verb, **arguments})
+        told: dict[str, Any] = self._ask("POST", "faults", {"verb": verb, **arguments})
+        return told
 
-    def clear_faults(self) -> None:
-        requests.delete(f"{self.url}/replay/faults", timeout=10).raise_for_status()
+    def faults(self) -> list[dict[str, Any]]:
+        """Return all faults; ``struck`` counts how often each did."""
+        told: list[dict[str, Any]] = self._ask("GET", "faults")
+        return told
+
+    def clear_faults(self, number: int | None = None) -> None:
+        self._ask("DELETE", "faults" if number is None else f"faults/{number}")
+
+    def status(self) -> dict[str, Any]:
+        """Return ``connections``, ``connections_made``, ``frames_sent``, ``requests`` by path, and more."""
+        told: dict[str, Any] = self._ask("GET", "status")
+        return told
+
+    def wait_until(self, moment: int, *, timeout_seconds: float = 30.0) -> None:
+        """Wait until the exchange's clock has reached ``moment`` (UTC ms)."""
+        self.wait_for(lambda: self.time() >= moment, timeout_seconds=timeout_seconds)
+
+    def wait_for(self, condition: Callable[[], bool], *, timeout_seconds: float = 30.0) -> None:
+        """Wait for something to become true; an error after so many real seconds."""
+        deadline = time.monotonic() + timeout_seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s"
+            time.sleep(0.005)
 
     def oracle(self, series: SeriesKey, start: int, end: int) -> Candles:
-        """Return the true candles with ``start <= open_time < end``, without any fault."""
-        return self.server.market.candles(series, start, end)
+        """Return the candles with ``start <= open_time < end`` as the exchange has them in the end.
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = requests.post(f"{self.url}/replay/{path}", json=body, timeout=10)
+        That is what a faultless service holds: without those in a scripted hole, with the values of revisions.
+        """
+        return self.market.candles(series, start, end)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        answer = requests.request(method, f"{self.url}/replay/{path}", json=body, timeout=10, verify=False)  # noqa: S501
         if answer.status_code >= 400:
             raise ValueError(answer.text)
-        told: dict[str, Any] = answer.json()
-        return told
+        return answer.json()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReplay(Replay):
+    """An exchange in this process; ``server`` has all its parts."""
+
+    server: ReplayExchange = None  # type: ignore[assignment]
+
+    def time(self) -> int:
+        return self.server.clock.now()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReplay(Replay):
+    """An exchange in a process of its own. Its oracle knows no faults."""
+
+    process: subprocess.Popen[str] = None  # type: ignore[assignment]
+    ready_line: str = ""
 
 
 @contextmanager
@@ -78,21 +132,54 @@ def replay(
     speed: float = 60.0,
     seed: int = 1,
     start: int = START,
-) -> Iterator[Replay]:
+    end: int | None = None,
+    faults: Sequence[dict[str, Any]] = (),
+    port: int = 0,
+    certificate: tuple[Path, Path] | None = None,
+) -> Iterator[LocalReplay]:
     """Serve a market until the block ends: the synthetic one of ``seed``, or a ``Market`` of the test's own."""
     market = SyntheticMarket(symbols, seed=seed) if isinstance(source, str) else source
-    exchange = ReplayExchange(market, VirtualClock(start, speed=speed))
-    listener = listening_socket("127.0.0.1", 0)
-    server = make_server(exchange)
+    exchange = ReplayExchange(market, VirtualClock(start, speed=speed, end=end), script=faults)
+    listener = listening_socket("127.0.0.1", port)
+    server = make_server(exchange, certificate=certificate)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="replay exchange", daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.002)
     assert server.started, "the replay exchange did not start"
+    scheme = "s" if certificate is not None else ""
     try:
-        yield Replay(exchange, listener.getsockname()[1])
+        yield LocalReplay(listener.getsockname()[1], exchange.book.market, scheme, exchange)
     finally:
         server.should_exit = True
         thread.join(timeout=10)
         listener.close()
+
+
+@contextmanager
+def replay_process(
+    *arguments: str, symbols: Sequence[str] = DEFAULT_SYMBOLS, seed: int = 1, timeout_seconds: float = 60.0
+) -> Iterator[ProcessReplay]:
+    """Run ``manage.py replay_exchange`` with these arguments until the block ends; by default on a free port."""
+    command = [sys.executable, "manage.py", "replay_exchange", "--symbols", ",".join(symbols), "--seed", str(seed)]
+    command += [*([] if "--port" in arguments else ["--port", "0"]), *arguments]
+    process = subprocess.Popen(command, cwd=_ROOT, env=dict(os.environ), stdout=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(timeout_seconds, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        watchdog.cancel()
+        assert "ready on" in line, f"the replay exchange did not start: {line!r}"
+        port = int(line.split("http://")[1].split()[0].rpartition(":")[2])
+        market = SyntheticMarket(symbols, seed=seed)
+        yield ProcessReplay(port, ScriptedMarket(market, Faults(VirtualClock(START))), "", process, line)
+    finally:
+        watchdog.cancel()
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        process.wait(timeout=15)
+        if process.stdout is not None:
+            process.stdout.close()
