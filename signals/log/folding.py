@@ -26,7 +26,7 @@ from signals.log.generations import (
     series_lock,
 )
 from signals.log.journal import NAME as JOURNAL
-from signals.log.journal import Frame, JournalFile, Opening, pack, status_of, write_journal
+from signals.log.journal import Frame, JournalReader, Opening, pack, status_of, write_journal
 from signals.log.publication import publish_again_from
 from signals.log.rows import UNSET
 from signals.log.states import Detectors, candles_checksum
@@ -77,10 +77,9 @@ class SeriesLog:
         """
         with self._writing():
             edit = self._store.edit(self.series)
-            if not self._is_open() and not self._open():
-                return self._build()
-            if edit != self._edit and not self._still_holds():
-                return self._build()
+            if (not self._is_open() and not self._open()) or (edit != self._edit and not self._still_holds()):
+                self._build()
+                return None
             candles = self._store.read(self.series, start=self._detectors.through + 1, end=None)
             return self._append(candles, edit)
 
@@ -149,25 +148,18 @@ class SeriesLog:
             return False
 
     def _restore(self, folder: Path, generation: Generation) -> bool:
-        journal = JournalFile(folder)
-        try:
-            opening = journal.opening
-            detectors = Detectors.from_bytes(
-                journal.states(), self._params, first=opening.first, checksum=opening.checksum
-            )
-            edit, checksum, frames = opening.edit, opening.checksum, 0
-            for frame in journal.new_frames():
-                edit, checksum, frames = frame.edit, frame.checksum, frames + 1
-        finally:
-            journal.close()
+        journal = JournalReader(folder)
+        opening, frames = journal.opening, journal.new_frames()
+        detectors = Detectors.from_bytes(journal.states(), self._params, first=opening.first, checksum=opening.checksum)
+        last = frames[-1] if frames else opening
         if os.path.getsize(folder / JOURNAL) > journal.position:  # noqa: PTH202
             os.truncate(folder / JOURNAL, journal.position)
         between = self._store.read(self.series, start=detectors.through + 1, end=journal.through + 1)
         detectors.take(between)
-        if (detectors.through, detectors.checksum) != (journal.through, checksum):
+        if (detectors.through, detectors.checksum) != (journal.through, last.checksum):
             return False
         self._folder, self.generation, self._detectors = folder, generation, detectors
-        self._edit, self._frames, self._seen = edit, frames, status_of(folder)
+        self._edit, self._frames, self._seen = last.edit, len(frames), status_of(folder)
         return True
 
     def _still_holds(self) -> bool:
@@ -196,13 +188,9 @@ class SeriesLog:
         """Move the journal's facts, and ``more`` that follow them, into the month files."""
         assert self._folder is not None  # noqa: S101
         folder, self._folder = self._folder, None
-        journal = JournalFile(folder)
-        try:
-            base = journal.opening.base
-            frames = [*journal.new_frames(), *more]
-        finally:
-            journal.close()
-        _merge_months(folder, base, frames, self.series, self.generation)
+        journal = JournalReader(folder)
+        frames = [*journal.new_frames(), *more]
+        _merge_months(folder, journal.opening.base, frames, self.series, self.generation)
         self._begin_journal(folder)
 
     def _begin_journal(self, folder: Path) -> None:

@@ -10,16 +10,15 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from markets.errors import CorruptFileError
 from signals.engine.layout import RecordArray
-from signals.log.rows import LOGGED, MARKED, UNSET
+from signals.log.rows import LOGGED, MARKED
 
 NAME = "journal.log"
 _MAGIC = b"SMCLOG01"
@@ -93,54 +92,56 @@ def pack(frame: Frame) -> bytes:
     return _FRAME.pack(len(body), zlib.crc32(body, zlib.crc32(unchecked)), *counts) + body
 
 
-class JournalFile:
-    """An open journal, read from where it was last read. Its inode says whether the file was replaced."""
+class JournalReader:
+    """Reads a journal, and later what was appended since. ``inode`` says which file it is: a merge replaces it."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / NAME).open("rb")
-        status = os.fstat(self._file.fileno())
-        self.inode = status.st_ino
-        self.opening, states_at = self._read_opening(folder)
-        self._states_at = states_at
-        self.frames_at = states_at + sum(self.opening.state_sizes)
+        self._path = folder / NAME
+        with self._path.open("rb") as file:
+            self.inode = os.fstat(file.fileno()).st_ino
+            self.opening = _read_opening(file, self._path)
+            self._states_at = file.tell()
+        self.frames_at = self._states_at + sum(self.opening.state_sizes)
         self.position = self.frames_at
         self.through = self.opening.base
-
-    def _read_opening(self, folder: Path) -> tuple[Opening, int]:
-        fixed = self._file.read(_HEAD.size)
-        if len(fixed) < _HEAD.size or not fixed.startswith(_MAGIC):
-            raise CorruptFileError(f"{folder / NAME} is not a journal")
-        _, length, checksum = _HEAD.unpack(fixed)
-        head = self._file.read(length)
-        if zlib.crc32(head) != checksum:
-            raise CorruptFileError(f"{folder / NAME} is damaged at its beginning")
-        values: dict[str, Any] = json.loads(head)
-        return Opening(**{**values, "state_sizes": tuple(values["state_sizes"])}), _HEAD.size + length
 
     def states(self) -> tuple[bytes, bytes]:
         """Return the detectors' states after the base."""
         first, second = self.opening.state_sizes
-        self._file.seek(self._states_at)
-        return self._file.read(first), self._file.read(second)
+        content = self._read(self._states_at, first + second)
+        return content[:first], content[first:]
 
-    def new_frames(self) -> Iterator[Frame]:
-        """Yield the frames since the last call; stop at the first that is not whole."""
-        self._file.seek(self.position)
-        content = self._file.read()
-        at = 0
-        while (frame := _parse(content, at)) is not None:
-            if frame.since > self.through:
-                return
+    def new_frames(self) -> list[Frame]:
+        """Return the frames since the last call, up to the first that is not whole."""
+        content, at, frames = self._read(self.position, -1), 0, []
+        while (frame := _parse(content, at)) is not None and frame.since <= self.through:
             at += _FRAME.size + frame.signals.nbytes + frame.marks.nbytes
-            self.position += _FRAME.size + frame.signals.nbytes + frame.marks.nbytes
             # A frame without candles tells that the store was edited and the log still holds.
             if frame.through > self.through or frame.since == self.through:
-                fresh = frame.after(self.through)
+                frames.append(frame.after(self.through))
                 self.through = frame.through
-                yield fresh
+        self.position += at
+        return frames
 
-    def close(self) -> None:
-        self._file.close()
+    def _read(self, start: int, size: int) -> bytes:
+        """Read from the file this reader began with; nothing when another took its place."""
+        with self._path.open("rb") as file:
+            if os.fstat(file.fileno()).st_ino != self.inode:
+                return b""
+            file.seek(start)
+            return file.read(size)
+
+
+def _read_opening(file: BinaryIO, path: Path) -> Opening:
+    fixed = file.read(_HEAD.size)
+    if len(fixed) < _HEAD.size or not fixed.startswith(_MAGIC):
+        raise CorruptFileError(f"{path} is not a journal")
+    _, length, checksum = _HEAD.unpack(fixed)
+    head = file.read(length)
+    if zlib.crc32(head) != checksum:
+        raise CorruptFileError(f"{path} is damaged at its beginning")
+    values: dict[str, Any] = json.loads(head)
+    return Opening(**{**values, "state_sizes": tuple(values["state_sizes"])})
 
 
 def _parse(content: bytes, at: int) -> Frame | None:
@@ -161,6 +162,3 @@ def status_of(folder: Path) -> tuple[int, int]:
     """Return inode and size of the journal in ``folder``: equal values, equal content."""
     status = os.stat(folder / NAME)  # noqa: PTH116  # Path.stat costs twice as much, and every question asks
     return status.st_ino, status.st_size
-
-
-__all__ = ["NAME", "UNSET", "Frame", "JournalFile", "Opening", "no_facts", "pack", "status_of", "write_journal"]

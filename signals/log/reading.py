@@ -1,6 +1,7 @@
 """The reading end of the logs: views that fold marks into signals, kept in memory month by month."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ from signals.engine.kinds import Mark
 from signals.engine.layout import RecordArray
 from signals.log import months
 from signals.log.generations import Generation, bury, current_folder, logged_series
-from signals.log.journal import Frame, JournalFile, Opening, no_facts, status_of
+from signals.log.journal import Frame, JournalReader, Opening, no_facts, status_of
 from signals.log.rows import SCALE_NAMES, UNSET, SignalRow, in_order, told
 
 LifeArray = NDArray[np.int64]
 
 # Views of more bytes than this are dropped, the least recently asked first.
 _MEMORY = 256 * 2**20
+_TRIM_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +67,10 @@ class Month:
 class LogView:
     """A series' log as it stood when it was asked for; immutable to its users.
 
-    ``through`` is the open time of the last candle judged, ``first`` that of the first, ``bars`` how many
-    candles the month files account for.
+    ``through`` is the open time of the last candle judged, ``first`` that of the first, ``base`` that of the last
+    whose facts are in the month files, ``edit`` the store's edit number the log was made of. Months are read when
+    they are asked for: ``FileNotFoundError`` tells that the log was replaced meanwhile, ``CorruptFileError`` that
+    a file was damaged. Ask for a view again then.
     """
 
     series: SeriesKey
@@ -120,10 +124,13 @@ class LogView:
     def _stored(self, read: Callable[[Path, int], RecordArray], month: int) -> RecordArray:
         """Read a month file. A damaged one takes its log out of the way: it is built anew from the candles."""
         try:
-            return read(self.folder, month)
+            rows = read(self.folder, month)
         except CorruptFileError:
             bury(self.folder)
             raise
+        if not len(rows) and not self.folder.exists():
+            raise FileNotFoundError(self.folder)
+        return rows
 
     def signals_after(self, time: int) -> Iterator[Month]:
         """Yield the signals confirmed later than ``time``, ascending."""
@@ -191,7 +198,7 @@ class LogView:
 
     @property
     def nbytes(self) -> int:
-        return sum(each.nbytes for each in [*self._months.values(), *self._marks.values()])
+        return sum(each.nbytes for each in self._months.values()) + sum(each.nbytes for each in self._marks.values())
 
 
 class SignalLog:
@@ -201,6 +208,7 @@ class SignalLog:
         self.root = root
         self._open: OrderedDict[SeriesKey, _Open] = OrderedDict()
         self._lock = threading.RLock()
+        self._trimmed_at = time.monotonic()
 
     def series(self) -> list[SeriesKey]:
         """Return every series that has a log."""
@@ -233,11 +241,13 @@ class SignalLog:
         return opened.view
 
     def _forget(self, series: SeriesKey) -> None:
-        opened = self._open.pop(series, None)
-        if opened is not None:
-            opened.journal.close()
+        self._open.pop(series, None)
 
     def _trim(self) -> None:
+        now = time.monotonic()
+        if now - self._trimmed_at < _TRIM_SECONDS:
+            return
+        self._trimmed_at = now
         while len(self._open) > 1 and sum(each.view.nbytes for each in self._open.values()) > _MEMORY:
             self._forget(next(iter(self._open)))
 
@@ -246,7 +256,7 @@ class SignalLog:
 class _Open:
     """A log that is being followed: its journal as far as it was read, and the view of that."""
 
-    journal: JournalFile
+    journal: JournalReader
     size: int
     view: LogView
 
@@ -255,8 +265,8 @@ class _Open:
         generation = Generation.parse(folder.name)
         if generation is None:
             raise CorruptFileError(f"{folder} is not a log's folder")
-        journal = JournalFile(folder)
-        frames = list(journal.new_frames())
+        journal = JournalReader(folder)
+        frames = journal.new_frames()
         _, size = status_of(folder)
         opening = journal.opening
         signals, marks = no_facts()
@@ -271,10 +281,9 @@ class _Open:
         if inode == self.journal.inode:
             if size != self.size:
                 self.size = size
-                self._advance(list(self.journal.new_frames()))
+                self._advance(self.journal.new_frames())
             return
-        self.journal.close()
-        self.journal = JournalFile(self.view.folder)
+        self.journal = JournalReader(self.view.folder)
         self.size = size
         base = self.journal.opening.base
         through = self.view.through

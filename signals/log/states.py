@@ -7,6 +7,7 @@ import numpy as np
 
 from markets.candles import Candle, Candles
 from signals.engine import Detector, Params, SignalTable
+from signals.engine.layout import RecordArray
 from signals.log.journal import Frame, no_facts
 from signals.log.rows import UNSET, in_order, logged_rows, marked_rows
 
@@ -63,7 +64,7 @@ def _run(detector: Detector, candles: Candles) -> SignalTable:
     return detector.run(candles).table
 
 
-def facts_of(tables: list[SignalTable]) -> tuple[np.ndarray, np.ndarray]:
+def facts_of(tables: list[SignalTable]) -> tuple[RecordArray, RecordArray]:
     """Return the signals and the marks of both scales' tables in the log's order."""
     if not any(len(table) or len(table.packed_marks) for table in tables):
         return no_facts()
@@ -78,4 +79,4 @@ def candles_checksum(candles: Candles, start: int = 0) -> int:
     seen[:, 0] = candles.open_time
     for place, name in enumerate(("open", "high", "low", "close"), start=1):
         seen[:, place] = getattr(candles, name)
-    return zlib.crc32(seen, start)
+    return zlib.crc32(seen.tobytes(), start)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class _Path:
         return Bias(int(self.open_time[index]), int(self.trend[index]), None if np.isnan(place) else place)
 
 
-_paths: dict[tuple[SeriesKey, str], _Path] = {}
+_paths: dict[tuple[Path, SeriesKey, str], _Path] = {}
 _paths_lock = threading.Lock()
 
 
@@ -121,13 +122,13 @@ def _path(series: SeriesKey, scale: str) -> _Path:
     """Return the path of a series, from memory where it still holds."""
     store = candle_store()
     with _paths_lock:
-        path = _paths.get((series, scale))
+        path = _paths.get((store.root, series, scale))
         edit = store.edit(series)
         if path is None or path.edit != edit:
             empty = np.empty(0, np.int64)
             detector = Detector(scale_params(scale))
             path = _Path(detector, series.timeframe.milliseconds, edit, empty, empty, np.empty(0))
-            _paths[series, scale] = path
+            _paths[store.root, series, scale] = path
         last = store.last_time(series)
         if last is not None and (path.detector.last_time is None or path.detector.last_time < last):
             start = None if path.detector.last_time is None else path.detector.last_time + 1

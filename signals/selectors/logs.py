@@ -24,6 +24,7 @@ T = TypeVar("T")
 # The live feed folds a stored candle within milliseconds. A log that stays behind for longer has no feed.
 _PATIENCE_SECONDS = 1.0
 _QUIET_SECONDS = 5.0
+_TRIES = 3
 
 _behind_since: dict[tuple[SeriesKey, int, int], float] = {}
 
@@ -54,14 +55,16 @@ def fresh_view(series: SeriesKey) -> LogView | None:
 
 
 def mends(read: Callable[P, T]) -> Callable[P, T]:
-    """Let a reader that met a damaged file of a log read again: the log was taken away, and is built anew."""
+    """Let a reader read again when its log was replaced on the way, or taken away because a file was damaged."""
 
     @wraps(read)
     def again(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return read(*args, **kwargs)
-        except CorruptFileError:
-            return read(*args, **kwargs)
+        for _ in range(_TRIES):
+            try:
+                return read(*args, **kwargs)
+            except (CorruptFileError, FileNotFoundError):
+                logger.info("a signal log is read again", exc_info=True)
+        return read(*args, **kwargs)
 
     return again
 

@@ -16,7 +16,7 @@ from signals.log.rows import LOGGED, SCALE_NAMES, UNSET, mark_name, told_id, tol
 from signals.log.states import Detectors
 from signals.models import PublishedSignal
 from signals.selectors.ledger import as_published, ledger
-from signals.selectors.logs import fresh_view
+from signals.selectors.logs import fresh_view, mends
 
 _TRIES = 10
 
@@ -33,6 +33,7 @@ class Audit:
     differences: list[str]
 
 
+@mends
 def audit(series: SeriesKey) -> Audit:
     """Find a series' signals anew from its stored candles; compare log and ledger with them.
 
@@ -80,7 +81,7 @@ def _differing(series: SeriesKey, what: str, logged: RecordArray, found: RecordA
             where = "not in the log" if one is None else "in the log, but the candles do not tell it"
             yield f"{what} {_named(series, what, one if one is not None else other)}: {where}"
         elif one.tobytes() != other.tobytes():
-            unlike = [field for field in one.dtype.names if one[field].tobytes() != other[field].tobytes()]
+            unlike = [field for field in one.dtype.names or () if one[field].tobytes() != other[field].tobytes()]
             told = ", ".join(f"{field} is {one[field]} for {other[field]}" for field in unlike)
             yield f"{what} {_named(series, what, other)}: {told}"
 

@@ -10,11 +10,11 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from signals.engine.layout import RecordArray
-from signals.log import MarkRow, SeriesLog, SignalRow
+from signals.log import LogView, MarkRow, SeriesLog, SignalRow
 from signals.log.journal import Frame
 from signals.log.publication import Publication, publication, set_publication
 from signals.log.rows import SCALE_NAMES, mark_name, told_id, told_new
-from signals.selectors.logs import signal_log
+from signals.selectors.logs import mends, signal_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Tracker:
         """How often the log was rebuilt because candles it had judged changed."""
         return self._log.generation.revision
 
+    @mends
     def catch_up(self) -> Facts:
         """Judge every stored candle, and return what is in the log and not yet published.
 
@@ -64,6 +65,7 @@ class Tracker:
         self._log.catch_up()
         return self._unpublished()
 
+    @mends
     def advance(self, candles: Candles) -> Facts:
         """Judge candles that were just stored; return their facts.
 
@@ -72,8 +74,9 @@ class Tracker:
         frame = self._log.advance(candles)
         published = publication(self._root, self.series)
         if frame is None or published is None:
-            return self._unpublished()
-        facts = self._facts(list(told_new(self.series, frame.signals, self._version)), frame.marks, frame.since)
+            return self.catch_up()
+        signals = list(told_new(self.series, frame.signals, self._version))
+        facts = self._facts(signals, frame.marks, since=frame.since, through=frame.through)
         self._pass_by(facts, published)
         return facts
 
@@ -81,7 +84,8 @@ class Tracker:
         """Return what a candle that is still forming would tell if it closed now. Nothing is kept."""
         frame: Frame = self._log.preview(candle)
         signals = list(told_new(self.series, frame.signals, self._version))
-        return Facts(self.series, signals, self._mark_rows(frame.marks))
+        marks = self._mark_rows(frame.marks) if self._reader.view(self.series) is not None else []
+        return Facts(self.series, signals, marks)
 
     def close(self) -> None:
         """Merge the journal into the Parquet files, so that readers without our code see all."""
@@ -99,21 +103,31 @@ class Tracker:
         if published is None:
             published = Publication(through, through)
             set_publication(self._root, self.series, published)
-        view = self._reader.view(self.series)
-        signals, marks = [], None
-        if view is not None and through > published.through:
+        signals: list[SignalRow] = []
+        marks = None
+        if through > published.through:
+            view = self._view()
+            through = view.through
             for month in view.signals_after(published.through):
                 signals += view.told(month, slice(None))
             marks = view.marks_after(published.through)
-        facts = self._facts(signals, marks, published.through)
+        facts = self._facts(signals, marks, since=published.through, through=through)
         self._pass_by(facts, published)
         return facts
 
-    def _facts(self, signals: list[SignalRow], marks: RecordArray | None, since: int) -> Facts:
+    def _view(self) -> LogView:
+        view = self._reader.view(self.series)
+        if view is None:
+            raise FileNotFoundError(f"the signal log of {self.series} is gone")
+        return view
+
+    def _facts(
+        self, signals: list[SignalRow], marks: RecordArray | None, *, since: int, through: int
+    ) -> Facts:
         rows = self._mark_rows(marks) if marks is not None else []
         generation = self._log.generation
         return Facts(
-            self.series, signals, rows, since, self._log.through, generation.revision, generation.digests, self._root
+            self.series, signals, rows, since, through, generation.revision, generation.digests, self._root
         )
 
     def _pass_by(self, facts: Facts, published: Publication) -> None:
@@ -124,10 +138,7 @@ class Tracker:
     def _mark_rows(self, marks: RecordArray) -> list[MarkRow]:
         if not len(marks):
             return []
-        view = self._reader.view(self.series)
-        if view is None:
-            return []
-        named = view.named(marks["scale"], marks["number"])
+        named = self._view().named(marks["scale"], marks["number"])
         return [
             MarkRow(
                 told_id(self.series, row),

@@ -13,8 +13,7 @@ from django.core.management.base import CommandParser
 
 from markets.candles import Candles
 from markets.errors import InvalidInputError, NoCandlesError
-from markets.management.base import SmcCommand
-from markets.management.commands.backfill import moment
+from markets.management.base import SmcCommand, moment
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Detector, Kind, Params
