@@ -191,15 +191,13 @@ class SeriesWork:
 
     def _fetch(self) -> None:
         """Ask for what is missing up to now; what is fetched is stored page by page."""
-        last = self._around.store.last_time(self.series)
-        step = self.series.timeframe.milliseconds
-        is_short = last is not None and not self._is_first
-        if last is not None and is_short:
-            is_short = (self._around.exchange.server_time() - last) // step <= _MOST_BY_REST
-        if not is_short or last is None:
+        last, step = self._around.store.last_time(self.series), self.series.timeframe.milliseconds
+        # A hole that was asked for in vain is asked for again, so that it is filled or proven.
+        start = last if last is None or self.through is None else min(last, self.through)
+        if start is None or self._is_first or (self._around.exchange.server_time() - start) // step > _MOST_BY_REST:
             self._fetch_history()
         else:
-            self._fetch_newest(last + step)
+            self._fetch_newest(start + step)
         self._confirm_doubtful()
 
     def _fetch_history(self) -> None:

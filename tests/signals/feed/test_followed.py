@@ -1,0 +1,145 @@
+"""What is done for a series next, and how it is called."""
+
+import itertools
+import time
+from typing import Any, cast
+
+import pytest
+
+from markets.candles import Candle, Gap
+from markets.errors import ExchangeUnavailableError, RateLimitedError
+from markets.exchanges import CandleUpdate
+from markets.series import SeriesKey
+from signals.feed import followed as module
+from signals.feed.followed import Followed, Job, State
+from signals.feed.series import Recovered, Taken
+
+SERIES = SeriesKey.parse("BTCUSDT:1m")
+MINUTE = 60_000
+
+
+def update(minute: int, *, is_closed: bool = True) -> CandleUpdate:
+    candle = Candle(minute * MINUTE, 1.0, 1.0, 1.0, 1.0, 0.0)
+    return CandleUpdate(SERIES, candle, is_closed, (minute + 1) * MINUTE, time.monotonic())
+
+
+@pytest.fixture
+def followed() -> Followed:
+    """A series that is up to date."""
+    now = time.monotonic()
+    series = Followed(cast(Any, None), ask_at=now, moved_at=now)
+    series.is_behind = False
+    return series
+
+
+def test_a_new_series_is_recovered_before_anything_is_taken():
+    now = time.monotonic()
+    series = Followed(cast(Any, None), ask_at=now + 3, moved_at=now)
+    series.note_update(update(1))
+    assert series.next_job(now) is None
+    assert series.next_job(now + 3) == Job.RECOVER
+    assert series.state(now, is_connected=True) == State.CATCHING_UP
+
+
+def test_while_a_job_is_under_way_no_other_begins(followed: Followed):
+    followed.note_update(update(1))
+    followed.job = Job.TAKE
+    assert followed.next_job(time.monotonic()) is None
+
+
+def test_a_closed_candle_comes_before_a_forming_one_and_ends_it(followed: Followed):
+    followed.note_update(update(1, is_closed=False))
+    assert followed.next_job(time.monotonic()) == Job.PREVIEW
+    followed.note_update(update(1))
+    assert followed.forming is None
+    assert followed.next_job(time.monotonic()) == Job.TAKE
+
+
+def test_forming_candles_are_told_four_times_a_second(followed: Followed):
+    now = time.monotonic()
+    followed.note_update(update(1, is_closed=False))
+    followed.previewed_at = now
+    assert followed.next_job(now + 0.2) is None
+    assert followed.next_job(now + 0.25) == Job.PREVIEW
+
+
+def test_a_hole_holds_the_candles_behind_it_until_rest_was_asked(followed: Followed):
+    left = (update(5), update(6))
+    followed.note_taken(Taken(2 * MINUTE, 1, left, Gap(3 * MINUTE, 5 * MINUTE)))
+    assert list(followed.held) == list(left)
+    assert followed.next_job(time.monotonic()) == Job.RECOVER
+    assert followed.state(time.monotonic(), is_connected=True) == State.GAPPED
+    followed.note_recovered(Recovered(4 * MINUTE))
+    followed.is_behind = False
+    assert followed.next_job(time.monotonic()) == Job.TAKE
+
+
+def test_a_hole_the_exchange_may_fill_yet_is_asked_for_again(followed: Followed):
+    followed.note_recovered(Recovered(2 * MINUTE, Gap(3 * MINUTE, 5 * MINUTE)))
+    now = time.monotonic()
+    assert followed.next_job(now) is None
+    assert followed.next_job(now + 10) == Job.RECOVER
+    assert followed.state(now, is_connected=True) == State.GAPPED
+
+
+def test_failures_are_paused_ever_longer_up_to_a_limit(followed: Followed):
+    pauses = [followed.note_failure(ExchangeUnavailableError("away")) for _ in range(8)]
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert followed.state(time.monotonic(), is_connected=True) == State.DOWN
+    assert "away" in followed.error
+    followed.fall_behind()
+    assert followed.next_job(time.monotonic()) is None
+
+
+def test_a_pause_the_exchange_asked_for_is_kept(followed: Followed):
+    assert followed.note_failure(RateLimitedError("banned", retry_after_seconds=120)) == 120
+
+
+def test_too_much_held_back_is_fetched_instead(followed: Followed, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_MOST_HELD", 3)
+    for minute in range(5):
+        followed.note_update(update(minute))
+    assert len(followed.held) <= 3
+    assert followed.next_job(time.monotonic()) == Job.RECOVER
+
+
+def test_an_overdue_candle_is_asked_for_after_a_second_and_then_more_seldom(followed: Followed):
+    began = time.monotonic()
+    asked = []
+    for tenth in range(1_200):
+        now = began + tenth / 10
+        followed.note_overdue(now)
+        if followed.check_at is not None:
+            asked.append(now - began)
+            followed.check_at = None
+    assert 0.9 < asked[0] < 1.2
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= 29
+    assert followed.state(began + 120, is_connected=True) == State.STALE
+
+
+def test_a_candle_that_came_ends_the_worry(followed: Followed):
+    now = time.monotonic()
+    followed.note_overdue(now - 5)
+    followed.note_taken(Taken(MINUTE, 1))
+    assert followed.overdue_since is None
+    assert followed.state(now, is_connected=True) == State.LIVE
+
+
+def test_a_market_without_trading_is_halted_and_not_stale(followed: Followed):
+    now = time.monotonic()
+    followed.is_halted = True
+    followed.note_overdue(now - 5)
+    assert followed.state(now, is_connected=True) == State.HALTED
+
+
+def test_without_a_connection_nothing_is_live(followed: Followed):
+    assert followed.state(time.monotonic(), is_connected=False) == State.STALE
+
+
+def test_changes_by_another_process_are_judged(followed: Followed):
+    followed.note_edit(3)
+    assert followed.next_job(time.monotonic()) is None
+    followed.note_edit(4)
+    assert followed.next_job(time.monotonic()) == Job.REFRESH
