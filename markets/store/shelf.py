@@ -55,7 +55,7 @@ class Shelf:
                 return {}
             spans = sorted((span for name in names if (span := span_named(name)) is not None), key=_in_order)
             try:
-                found = {span: identity(self.folder / span.name) for span in spans}
+                found = {span: identity(f"{self.folder}/{span.name}") for span in spans}
             except FileNotFoundError:
                 continue
             return {span: seen for span, seen in found.items() if self.shunned.get(span) != seen}
