@@ -96,12 +96,21 @@ def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]
         filter_ = selectors.SignalFilter(symbol=series.symbol)
         told["signals"] = selectors.signals(filter_, limit=_LIVE_SHOWN).rows
         if with_panels:
-            told["zones"] = selectors.zones_near(series, within=_NEAR, limit=8)
+            told["zones"] = once_each(selectors.zones_near(series, within=_NEAR, limit=24))[:6]
             told["bias"] = [(each, selectors.bias(SeriesKey(series.symbol, each))) for each in timeframes_of(pair)]
             told["last"] = candle_store().newest(series, 1)
     except SmcError as error:
         told["error"] = str(error)
     return told
+
+
+def once_each(zones: list[selectors.NearZone]) -> list[selectors.NearZone]:
+    """Leave out zones that the other scale has found too."""
+    found = {}
+    for near in zones:
+        row = near.signal
+        found.setdefault((row.series, row.kind, row.direction, row.top, row.bottom), near)
+    return list(found.values())
 
 
 def _events(series: SeriesKey, context: dict[str, Any]) -> tuple[list[selectors.SignalRow], str]:

@@ -9,6 +9,7 @@ from markets.models import Pair
 from markets.selectors import candle_store, pairs, timeframes_of
 from markets.series import SeriesKey, Timeframe
 from signals import selectors
+from signals.views import once_each
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +124,8 @@ def near_zones(rows: list[MarketRow]) -> list[selectors.NearZone]:
     for row in rows:
         for bias in row.bias:
             if Timeframe.M15.minutes <= bias.timeframe.minutes <= Timeframe.H4.minutes:
-                found += selectors.zones_near(SeriesKey(row.symbol, bias.timeframe), limit=4)
-    return sorted(found, key=lambda each: each.distance)[:10]
+                found += once_each(selectors.zones_near(SeriesKey(row.symbol, bias.timeframe), limit=8))[:3]
+    return sorted(found, key=lambda each: (each.distance, -each.signal.timeframe.minutes))[:10]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from signals.selectors.listing import SignalFilter, signals
 _BEFORE, _AFTER = 40, 30
 _CHAIN_BARS = 120
 _BREAKS, _ZONES = ("BOS", "CHOCH"), ("OB", "FVG")
+# Of what one candle tells, in which order it is read.
+_ORDER = {"SWEEP": 0, "BOS": 1, "CHOCH": 1, "OB": 2, "FVG": 2, "IFVG": 3, "BREAKER": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +70,4 @@ def _chain(row: SignalRow) -> tuple[SignalRow, ...]:
     for kinds in (("SWEEP",), _BREAKS, _ZONES):
         if row.kind not in kinds:
             links += [each for each in earlier if each.kind in kinds and each.id != row.id][:1]
-    return tuple(sorted(links, key=lambda each: (each.confirm_time, each.event_time)))
+    return tuple(sorted(links, key=lambda each: (each.confirm_time, _ORDER.get(each.kind, 0))))

@@ -95,8 +95,9 @@ def when(context: Context, value: Any, style: str = "short") -> SafeString | str
     chosen = preferences(context)
     local = moment.astimezone(chosen.zone_info)
     long = f"{local:%d %b %Y %H:%M:%S} {chosen.zone}"
+    is_this_year = local.year == _market_now(context).astimezone(chosen.zone_info).year
     text = {
-        "short": f"{local:%d %b %H:%M}",
+        "short": f"{local:%d %b %H:%M}" if is_this_year else f"{local:%d %b %Y %H:%M}",
         "long": long,
         "day": f"{local:%d %b %Y}",
         "ago": ago(moment, _market_now(context)),

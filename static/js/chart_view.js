@@ -24,6 +24,8 @@ const NAMES = {
 };
 const RIGHT_BARS = 13;
 const VOLUME_HEIGHT = 74;
+/** Pixels a candle needs to be seen as one. */
+const NARROWEST = 5;
 
 /** @param {number} value @param {number | null} decimals */
 export function priceText(value, decimals) {
@@ -149,7 +151,7 @@ export class ChartView {
 
   showNewest() {
     const to = this.bars.length + RIGHT_BARS;
-    const wide = Math.min(facts.bars, this.host.clientWidth / 3);
+    const wide = Math.min(facts.bars, this.host.clientWidth / NARROWEST);
     this.chart.timeScale().setVisibleLogicalRange({ from: Math.max(to - wide - RIGHT_BARS, -2), to });
   }
 

@@ -21,6 +21,7 @@ const ZONES = new Set(["FVG", "IFVG", "OB", "BREAKER"]);
 const OPEN_BLOCKS = 5;
 const OVER_BLOCKS = 6;
 const OVER_GAPS = 14;
+const OPEN_GAPS = 4;
 const NEAR_RANGES = 3;
 
 /**
@@ -76,6 +77,7 @@ export function shapesOf(signals, bars, { showAll, scale, maybe = [] }) {
     if (scale && each.scale !== scale) continue;
     add(shapes, each, bars, drawn.has(each));
   }
+  shapes.zones = onceEach(shapes.zones);
   if (!showAll) shapes.zones = fewZones(shapes.zones, bars);
   shapes.zones.sort((a, b) => a.from - b.from);
   return shapes;
@@ -118,6 +120,15 @@ function add(shapes, each, bars, isMaybe) {
   }
 }
 
+/** Both scales find the same gaps; one box tells both. @param {Zone[]} zones */
+function onceEach(zones) {
+  const seen = new Set();
+  return zones.filter((zone) => {
+    const key = `${zone.kind}${zone.direction}|${zone.from}|${zone.top}|${zone.bottom}`;
+    return !seen.has(key) && seen.add(key);
+  });
+}
+
 /**
  * The newest open blocks of each side, open gaps near the price, and a few of what is over.
  * @param {Zone[]} zones
@@ -127,13 +138,16 @@ function fewZones(zones, bars) {
   const newestFirst = [...zones].sort((a, b) => b.from - a.from);
   const blocks = newestFirst.filter((zone) => !zone.isGap);
   const gaps = newestFirst.filter((zone) => zone.isGap);
-  const open = (/** @type {number} */ direction) =>
-    blocks.filter((zone) => zone.to === null && zone.direction === direction).slice(0, OPEN_BLOCKS);
+  /** @type {(all: Zone[], direction: number, most: number) => Zone[]} */
+  const open = (all, direction, most) =>
+    all.filter((zone) => zone.to === null && zone.direction === direction).slice(0, most);
+  const near = gaps.filter((zone) => zone.isMaybe || isNear(zone, bars));
   return [
-    ...open(1),
-    ...open(-1),
+    ...open(blocks, 1, OPEN_BLOCKS),
+    ...open(blocks, -1, OPEN_BLOCKS),
+    ...open(near, 1, OPEN_GAPS),
+    ...open(near, -1, OPEN_GAPS),
     ...blocks.filter((zone) => zone.to !== null).slice(0, OVER_BLOCKS),
-    ...gaps.filter((zone) => zone.to === null && isNear(zone, bars)),
     ...gaps.filter((zone) => zone.to !== null).slice(0, OVER_GAPS),
   ];
 }
@@ -148,5 +162,5 @@ function isNear(zone, bars) {
   if (!last) return false;
   const range = recent.reduce((sum, each) => sum + each.high - each.low, 0) / recent.length;
   const away = Math.max(zone.bottom - last.close, last.close - zone.top, 0);
-  return away <= NEAR_RANGES * range || zone.isMaybe;
+  return away <= NEAR_RANGES * range;
 }

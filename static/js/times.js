@@ -47,7 +47,8 @@ export function day(ms) {
 
 /** @param {number} ms */
 export function short(ms) {
-  return `${day(ms)} ${clock(ms)}`;
+  const { year } = parts(ms);
+  return year === parts(marketNow()).year ? `${day(ms)} ${clock(ms)}` : `${day(ms)} ${year} ${clock(ms)}`;
 }
 
 /** @param {number} ms */
