@@ -8,5 +8,5 @@ class SiteConfig(AppConfig):
     verbose_name = "SMC Signal Service"
 
     def ready(self) -> None:
-        # A shared task belongs to the app that is current: ours must stand before the first is put on the queue.
-        import smcsite.celery  # noqa: PLC0415, F401 - needs the settings, which name this class
+        # Checks are known once their module is imported; nothing else happens here.
+        from smcsite import checks  # noqa: F401, PLC0415

@@ -12,11 +12,12 @@ http = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 
 from signals.consumers import LiveConsumer, StreamConsumer  # noqa: E402
+from smcsite.security.body import BodyCap  # noqa: E402
 from smcsite.sockets import Doorkeeper  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": BodyCap(http),
         "websocket": AuthMiddlewareStack(Doorkeeper(LiveConsumer.as_asgi())),
         "channel": ChannelNameRouter({"binance-stream": StreamConsumer.as_asgi()}),
     }

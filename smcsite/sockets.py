@@ -12,7 +12,9 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
+from smcsite.security.addresses import is_scope_secure, scope_ip
 from smcsite.security.credentials import is_open, is_staff, scope_credential
+from smcsite.security.limits import socket_refusal
 from smcsite.security.tickets import redeem_ticket
 
 Scope = dict[str, Any]
@@ -59,13 +61,20 @@ def _judge_address(scope: Scope, headers: dict[bytes, str]) -> Refusal | None:
     if not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
         return Refusal(400, "Unknown host", "the Host header names no host of this site")
     origin = headers.get(b"origin")
-    if origin is not None and not _is_ours(origin, scheme=scope.get("scheme", "ws"), host=host):
+    if origin is not None and not _is_ours(origin, is_secure=is_scope_secure(scope), host=host):
         return Refusal(403, "Foreign origin", "this page may not open a socket here")
     return None
 
 
 async def _judge_caller(scope: Scope, headers: dict[bytes, str]) -> Refusal | None:
-    if is_open() or scope_credential(scope["headers"]) is not None:
+    if is_open():
+        return None
+    credential = scope_credential(scope["headers"])
+    has_wrong_secret = b"x-shared-secret" in headers and credential is None
+    over = await database_sync_to_async(socket_refusal)(scope_ip(scope), has_wrong_secret=has_wrong_secret)
+    if over is not None:
+        return Refusal(429, "Too many sockets", f"at most {over.limit}; try again in {over.retry_after} s")
+    if credential is not None:
         return None
     ticket = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("ticket")
     if ticket and await database_sync_to_async(redeem_ticket)(ticket[0]) is not None:
@@ -84,11 +93,11 @@ async def _is_still_staff(scope: Scope) -> bool:
     return is_staff(await get_user(again))
 
 
-def _is_ours(origin: str, *, scheme: str, host: str) -> bool:
+def _is_ours(origin: str, *, is_secure: bool, host: str) -> bool:
     if origin in settings.ENV.csrf_trusted_origins:
         return True
     told = _address(origin)
-    return told is not None and told == _address(f"{'https' if scheme in ('wss', 'https') else 'http'}://{host}")
+    return told is not None and told == _address(f"{'https' if is_secure else 'http'}://{host}")
 
 
 def _address(url: str) -> tuple[str, str, int] | None:

@@ -3,7 +3,6 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import backtests.urls
@@ -38,7 +37,6 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("docs", SpectacularSwaggerSplitView.as_view(template_name="smcsite/docs.html"), name="docs"),
-    path("api/", RedirectView.as_view(url="/api/v1/")),
     path("api/v1/", RootView.as_view(), name="api-root"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/status", StatusView.as_view(), name="api-status"),

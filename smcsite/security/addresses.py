@@ -75,9 +75,23 @@ def _forwarded(request: HttpRequest) -> str:
 
 def scope_ip(scope: dict[str, Any]) -> str:
     """Return the address of a socket's caller."""
-    peer = (scope.get("client") or ("",))[0]
-    forwarded = ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return str(client_address(peer, forwarded, trusted_proxies()))
+    return str(client_address(_scope_peer(scope), _scope_header(scope, b"x-forwarded-for"), trusted_proxies()))
+
+
+def is_scope_secure(scope: dict[str, Any]) -> bool:
+    """Say whether a socket's caller came by TLS, to us or to a proxy whose word is believed."""
+    if scope.get("scheme", "ws") in ("wss", "https"):
+        return True
+    is_trusted = _is_trusted(parse_address(_scope_peer(scope)) or _LOCAL, trusted_proxies())
+    return is_trusted and _scope_header(scope, b"x-forwarded-proto") in ("https", "wss")
+
+
+def _scope_peer(scope: dict[str, Any]) -> str:
+    return str((scope.get("client") or ("",))[0])
+
+
+def _scope_header(scope: dict[str, Any], wanted: bytes) -> str:
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == wanted)
 
 
 def limit_address(request: HttpRequest) -> str:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 from redis.exceptions import RedisError
 
-from smcsite.security.addresses import limit_address
+from smcsite.security.addresses import limit_address, network_of
 from smcsite.security.credentials import find_credential, is_staff
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ _away_until = 0.0
 
 
 def over_limit(
-    request: HttpRequest, group: str, key: str, rate: str, *, fails_closed: bool = False, counts: bool = True
+    request: HttpRequest | None, group: str, key: str, rate: str, *, fails_closed: bool = False, counts: bool = True
 ) -> Refusal | None:
     """Count one request of ``key`` and say whether that is more than ``rate``.
 
@@ -111,6 +111,14 @@ def api_refusal(request: HttpRequest) -> Refusal | None:
 def wrong_secret_refusal(request: HttpRequest) -> Refusal | None:
     """Count a wrong secret. Right ones are never counted here: a stranger cannot lock others out."""
     return over_limit(request, "wrong-secret", limit_address(request), WRONG_SECRETS)
+
+
+def socket_refusal(address: str, *, has_wrong_secret: bool) -> Refusal | None:
+    """Count a socket that asks to be opened."""
+    key = network_of(address)
+    if has_wrong_secret and (refusal := over_limit(None, "wrong-secret", key, WRONG_SECRETS)) is not None:
+        return refusal
+    return over_limit(None, "sockets", key, SOCKETS)
 
 
 def login_refusal(request: HttpRequest) -> Refusal | None:

@@ -37,10 +37,9 @@ class Command(SmcCommand):
         environment = settings.ENV
         set_shard(options["shard"])
         port = options["port"] if options["port"] is not None else environment.worker_port
-        secrets = [secret for secret in environment.shared_secret.split(",") if secret]
         runner = stream_runner()
         try:
-            door = Door(runner, host=environment.worker_host, port=port, secrets=secrets)
+            door = Door(runner, host=environment.worker_host, port=port, secrets=list(settings.SHARED_SECRETS))
         except OSError as error:
             self.fail(f"WORKER_PORT: cannot listen on {environment.worker_host}:{port}: {error.strerror}")
         asyncio.run(_serve())

@@ -1,0 +1,31 @@
+"""Fixtures of the house's own tests."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+
+from smcsite.security import limits
+from tests.smcsite.securing import SECRETS, environment
+
+
+@pytest.fixture(autouse=True)
+def _fresh_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin every test with nothing counted."""
+    caches["limits"].clear()
+    monkeypatch.setattr(limits, "_away_until", 0.0)
+    monkeypatch.setattr(limits, "_local", limits.LocalWindows())
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    # A real hash takes a quarter of a second, which is its point, but not here.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def secured() -> Iterator[None]:
+    """A service that asks for a secret."""
+    with environment(shared_secret=SECRETS):
+        yield
