@@ -15,6 +15,7 @@ from markets.errors import FencedError
 from markets.selectors import candle_store
 from markets.services.exchange import open_exchange
 from markets.services.pairs import track_first_pairs
+from signals.feed.amends import make_amends
 from signals.feed.feed import Feed
 from signals.feed.fence import Fence
 from signals.feed.lease import RENEW_SECONDS, Lease
@@ -137,10 +138,20 @@ class StreamRunner:
             fence=self._fence,
             check=self._check,
         )
+        self._make_amends(publisher)
         self.feed = Feed(around, publisher, self.vitals, wishes=lambda: read_wishes(self.shard))
         if lost.is_set() or self._stopping.is_set():
             self.feed.stop()
         self.feed.run()
+
+    def _make_amends(self, publisher: Publisher) -> None:
+        try:
+            with Redis.from_url(settings.REDIS_URLS[1], **settings.REDIS_SOCKET) as redis:
+                count = make_amends(redis, publisher, self.shard)
+        except (RedisError, OSError) as error:
+            logger.warning("what was not said cannot be known", extra={"error": str(error)})
+        else:
+            logger.info("said what was entered and not said", extra={"count": count})
 
     def _renew(self, ended: threading.Event, lost: threading.Event) -> None:
         while not ended.wait(RENEW_SECONDS):

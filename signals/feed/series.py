@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from django.utils import timezone
@@ -111,6 +112,9 @@ class SeriesWork:
         gap = self._open_gap()
         if gap is None:
             self._judge()
+        if self._is_first:
+            # Whoever led before may not have said all it found.
+            self._teller.changed()
         self._is_first = False
         return Recovered(self.through, gap, bool(self._doubtful))
 
@@ -153,32 +157,33 @@ class SeriesWork:
                 candles = stored
             facts = self._tracker.advance(candles)
             older, facts = _split(facts, int(candles.open_time[0]))
-            old_rows = self._publish(older, late=True)
+            moment = timezone.now()
+            old_rows = self._publish(older, now=moment, late=True)
             latency = (time.monotonic() - updates[-1].received_at) * 1000
-            rows = self._publish(facts, late=late, latency_ms=latency)
+            rows = self._publish(facts, now=moment, late=late, latency_ms=latency)
         if older:
             self._teller.changed()
-            self._teller.found(old_rows, older.marks, late=True)
+            self._teller.found(old_rows, older.marks, at=moment, late=True)
         self._teller.closed(list(candles), facts)
-        self._teller.found(rows, facts.marks, late=late)
+        self._teller.found(rows, facts.marks, at=moment, late=late)
         self._tell_revision(revision)
 
     def _judge(self) -> None:
         """Judge every stored candle that was not; what is found is late."""
         before, revision = self.through, self._tracker.revision
         with self._around.fence.hold():
-            facts = self._tracker.catch_up()
-            rows = self._publish(facts, late=True)
+            facts, moment = self._tracker.catch_up(), timezone.now()
+            rows = self._publish(facts, now=moment, late=True)
         if facts or self.through != before:
             self._teller.changed()
-            self._teller.found(rows, facts.marks, late=True)
+            self._teller.found(rows, facts.marks, at=moment, late=True)
         self._tell_revision(revision)
 
-    def _publish(self, facts: Facts, *, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
+    def _publish(self, facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
         if not facts:
             return []
         with _ledger:
-            return publish(facts, now=timezone.now(), late=late, latency_ms=latency_ms)
+            return publish(facts, now=now, late=late, latency_ms=latency_ms)
 
     def _tell_revision(self, former: int) -> None:
         if self._tracker.revision == former or self._is_first:

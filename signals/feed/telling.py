@@ -1,7 +1,7 @@
 """What the feed says of one series: its candles, what was found on them, what changed."""
 
-import time
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.conf import settings
 
@@ -38,11 +38,11 @@ class Teller:
         """Tell that the series' candles are to be fetched again: many are new, or some are others."""
         self._publisher.send(self._channel, reset_body(self._channel))
 
-    def found(self, rows: Sequence[SignalRow], marks: Sequence[MarkRow], *, late: bool) -> None:
-        """Tell what was entered into the ledger, and what became of what was entered before."""
-        now = time.time_ns() // 1_000_000
+    def found(self, rows: Sequence[SignalRow], marks: Sequence[MarkRow], *, at: datetime, late: bool) -> None:
+        """Tell what was entered into the ledger at that moment, and what became of what was entered before."""
+        published_at = round(at.timestamp() * 1000)
         for row in rows:
-            self._publisher.send(SIGNALS, signal_body(row, published_at=now, late=late))
+            self._publisher.send(SIGNALS, signal_body(row, published_at=published_at, late=late))
         for mark in marks:
             # An id names its kind: BTCUSDT.15m.internal.FVG.up.…
             if mark.signal_id.split(".")[3] in settings.ENV.indicators:

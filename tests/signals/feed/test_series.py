@@ -116,7 +116,7 @@ def test_history_is_fetched_and_judged_and_not_told_as_new(fence: Fence):
     assert recovered.through == rig.exchange.rows[HISTORY - 1].open_time
     assert rig.ledger == []
     assert rig.ears.of("signal") == []
-    assert [message["ch"] for message in rig.ears.of("reset")] == [f"k:{rig.series}"]
+    assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}"}
 
 
 def test_a_live_candle_is_stored_judged_entered_and_told(rig: Rig):

@@ -1,0 +1,69 @@
+"""What the last leader entered into the ledger and was killed before it said it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from django.utils import timezone
+from redis import Redis
+
+from markets.errors import NotFoundError
+from markets.serializers import parse_time
+from markets.series import SeriesKey
+from signals.feed.wishes import Shard
+from signals.models import PublishedSignal
+from signals.push.channels import SIGNALS, stream_key
+from signals.push.messages import reset_body, signal_body
+from signals.push.publisher import Publisher
+from signals.selectors import signal
+
+# Nobody waits for older ones: whoever opened a page since has them.
+_MEMORY = timedelta(minutes=15)
+_MOST = 500
+
+
+def make_amends(redis: "Redis", publisher: Publisher, shard: Shard) -> int:
+    """Say what was entered and not said, and have every list fetched anew; return how many signals were said.
+
+    The ledger is written before anything is said, so a leader that is killed between the two leaves a signal that
+    pages would show only after a reload.
+    """
+    said, since = _said(redis)
+    count = 0
+    rows = PublishedSignal.objects.filter(published_at__gte=max(since, timezone.now() - _MEMORY))
+    for row in rows.order_by("id")[:_MOST]:
+        name = _name(row)
+        if name in said or not shard.has(SeriesKey.of(row.symbol, row.timeframe)):
+            continue
+        try:
+            told = signal(name)
+        except NotFoundError:
+            continue  # revised meanwhile
+        publisher.send(SIGNALS, signal_body(told, published_at=_milliseconds(row.published_at), late=row.is_late))
+        count += 1
+    publisher.send(SIGNALS, reset_body(SIGNALS))
+    return count
+
+
+def _said(redis: "Redis") -> tuple[set[str], datetime]:
+    """Return the ids of the signals that were said, as far as they are kept, and since when they are."""
+    rows: Any = redis.xrange(stream_key(SIGNALS))
+    messages = [orjson.loads(b"{" + fields[b"m"]) for _, fields in rows]
+    signals = [message for message in messages if message["t"] == "signal"]
+    if not signals:
+        # Redis is new, or was lost: then all pages fetch anew, and what is a minute old was seen by nobody.
+        return set(), timezone.now() - timedelta(minutes=1)
+    oldest = min(parse_time(message["published_at"]) for message in signals)
+    is_whole = len(rows) < _MOST
+    since = timezone.now() - _MEMORY if is_whole else datetime.fromtimestamp(oldest / 1000, UTC)
+    return {message["id"] for message in signals}, since
+
+
+def _name(row: PublishedSignal) -> str:
+    direction = "up" if row.direction == 1 else "down"
+    parts = (row.symbol, row.timeframe, row.scale, row.kind, direction, row.event_time, row.ref_time)
+    return ".".join(str(part) for part in parts)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

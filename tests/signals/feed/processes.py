@@ -1,0 +1,236 @@
+"""Stream workers as processes of their own, on a data folder of their own, against a replay exchange."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from django.conf import settings
+from redis import Redis
+
+from markets.candles import Candles
+from markets.series import SeriesKey
+from markets.store import CandleStore
+from signals.push.channels import stream_key
+from smcsite.embedded import free_port
+from tests.environment import FOLDER, test_variables
+from tests.replaying import Replay
+from tests.signals.feed.batches import Found
+from tests.waiting import eventually
+
+_MIGRATED = FOLDER / "migrated.sqlite3"
+_STOP_SECONDS = 15.0
+
+
+class Workers:
+    """A data folder, the stream workers that were started on it, and what they left in it."""
+
+    def __init__(self, folder: Path, exchange: Replay, *, symbols: str, timeframes: str, **variables: str) -> None:
+        self.folder = folder
+        self.redis = Redis.from_url(settings.REDIS_URL)
+        self.redis.flushall()
+        self._variables = {
+            **os.environ,
+            **test_variables(),
+            "DATA_DIR": str(folder),
+            "BINANCE_REST_URL": exchange.url,
+            "BINANCE_WS_URL": exchange.ws_url,
+            "BINANCE_ARCHIVE_URL": exchange.url,
+            "SYMBOLS": symbols,
+            "TIMEFRAMES": timeframes,
+            "HISTORY_DAYS": "1",
+            "WS_RECONNECT_DELAY": "0.2",
+            "LOG_FORMAT": "json",
+            **variables,
+        }
+        self.series = [SeriesKey.of(symbol, each) for symbol in symbols.split(",") for each in timeframes.split(",")]
+        self.ports: dict[int, int] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.ears = Ears()
+        self._make_database()
+
+    def _make_database(self) -> None:
+        (self.folder / "var").mkdir(parents=True, exist_ok=True)
+        if not _MIGRATED.exists():
+            command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+            subprocess.run(command, cwd=settings.BASE_DIR, env=self._variables, check=True, timeout=120)
+            with sqlite3.connect(self.folder / "db.sqlite3") as made, sqlite3.connect(_MIGRATED) as kept:
+                made.backup(kept)
+            made.close()
+            kept.close()
+        else:
+            shutil.copy(_MIGRATED, self.folder / "db.sqlite3")
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start one more worker."""
+        port = free_port()
+        log = (self.folder / "workers.log").open("ab")
+        command = [sys.executable, "manage.py", "runstream", "--port", str(port), *arguments]
+        process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=self._variables, stdout=log, stderr=log)
+        log.close()
+        self.ports[process.pid] = port
+        self._processes.append(process)
+        return process
+
+    def health(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
+        """Return what a worker says of itself; nothing while it does not answer."""
+        try:
+            url = f"http://127.0.0.1:{self.ports[process.pid]}/health"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                told: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                told = json.load(error)
+        except OSError:
+            return {}
+        return told
+
+    def await_role(self, process: "subprocess.Popen[bytes]", role: str, *, seconds: float = 60) -> None:
+        self._await(process, "role", role, seconds)
+
+    def await_live(self, process: "subprocess.Popen[bytes]", *, seconds: float = 90) -> None:
+        """Wait until the worker leads and all its series are up to date."""
+        self._await(process, "state", "live", seconds)
+
+    def _await(self, process: "subprocess.Popen[bytes]", name: str, value: str, seconds: float) -> None:
+        def holds() -> bool:
+            assert process.poll() is None, self.log[-3_000:]
+            return self.health(process).get(name) == value
+
+        eventually(holds, seconds=seconds, every=0.05)
+
+    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+        process.kill()
+        process.wait()
+
+    def terminate(self, process: "subprocess.Popen[bytes]") -> int:
+        process.terminate()
+        return process.wait(_STOP_SECONDS)
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait()
+        self.ears.close()
+        self.redis.flushall()
+        self.redis.close()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "workers.log").read_text(errors="replace")
+
+    def candles(self, series: SeriesKey) -> Candles:
+        return CandleStore(self.folder).read(series, start=None, end=None)
+
+    def ledger(self, series: SeriesKey) -> list[sqlite3.Row]:
+        """Return the ledger's rows of a series, as they lie in the database."""
+        with contextlib.closing(sqlite3.connect(self.folder / "db.sqlite3", timeout=20)) as database:
+            database.row_factory = sqlite3.Row
+            found = database.execute(
+                "SELECT * FROM signals_publishedsignal WHERE symbol = ? AND timeframe = ? ORDER BY id",
+                (series.symbol, series.timeframe.value),
+            )
+            return found.fetchall()
+
+
+class Ears:
+    """Hears everything that is said on ``signals``, from the start, as the Redis stream numbers it."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._redis = Redis.from_url(settings.REDIS_URLS[1])
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        last = b"0"
+        while not self._is_closing.is_set():
+            rows = self._redis.xrange(stream_key("signals"), min=b"(" + last if last != b"0" else "-")
+            for key, fields in rows:
+                self.messages.append({"seq": int(key.partition(b"-")[0]), **orjson.loads(b"{" + fields[b"m"])})
+                last = key
+            self._is_closing.wait(0.05)
+
+    def signals(self) -> list[dict[str, Any]]:
+        return [message for message in list(self.messages) if message["t"] == "signal"]
+
+    def close(self) -> None:
+        self._is_closing.set()
+        self._thread.join()
+        self._redis.close()
+
+
+@contextlib.contextmanager
+def workers(folder: Path, exchange: Replay, **options: Any) -> Iterator[Workers]:
+    """Give a test its workers, and end them with it."""
+    rig = Workers(folder, exchange, **options)
+    try:
+        yield rig
+    finally:
+        rig.close()
+
+
+def named(rows: list[sqlite3.Row]) -> Found:
+    """Return rows of the ledger as ``batch`` names signals."""
+    names = ("scale", "kind", "direction", "event_time", "ref_time", "confirm_time")
+    return {tuple(row[name] for name in names) for row in rows}  # type: ignore[misc]
+
+
+def check_all(rig: Workers, exchange: Replay) -> int:
+    """Check that nothing is missing, double or changed of what was stored, entered and said; return how many signals.
+
+    Every stored candle is the exchange's; the ledger holds what a batch finds after the first that was entered, each
+    once; each of these was said once, with a number that follows the one before.
+    """
+    from tests.signals.feed.batches import batch
+
+    total = 0
+    said = [message["id"] for message in rig.ears.signals()]
+    assert len(said) == len(set(said)), "a signal was said twice"
+    for series in rig.series:
+        stored = rig.candles(series)
+        first, last = int(stored.open_time[0]), int(stored.open_time[-1])
+        truth = exchange.oracle(series, first, last + 1)
+        assert list(stored) == list(truth), f"{series} differs from the exchange's candles"
+        rows = rig.ledger(series)
+        assert len(rows) == len(named(rows))
+        assert all(row["revised_at"] is None for row in rows)
+        if rows:
+            start = publication_start(rig.folder, series)
+            assert named(rows) == batch(stored, after=start), f"{series}: ledger and batch differ"
+        missing = {ident(row) for row in rows} - set(said)
+        assert not missing, f"{series}: entered and never said: {sorted(missing)[:5]}"
+        total += len(rows)
+    assert total == len(said)
+    numbers = [message["seq"] for message in rig.ears.messages]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return total
+
+
+def publication_start(folder: Path, series: SeriesKey) -> int:
+    """Return the time after which signals were told: that of the last candle of the first history."""
+    from signals.log.publication import publication
+
+    found = publication(folder, series)
+    assert found is not None
+    return found.start
+
+
+def ident(row: sqlite3.Row) -> str:
+    direction = "up" if row["direction"] == 1 else "down"
+    parts = (row["symbol"], row["timeframe"], row["scale"], row["kind"], direction, row["event_time"], row["ref_time"])
+    return ".".join(str(part) for part in parts)
