@@ -14,6 +14,8 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # What every record has; the rest came in ``extra``.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+# JSON may hold these as they are, but some readers of logs take them for the end of a line.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 # Objects that libraries attach to their records; they may hold headers.
 _DROPPED = frozenset({"request", "websocket", "data", "response", "sinfo"})
 
@@ -71,7 +73,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(event, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode()
+        options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+        return orjson.dumps(event, default=str, option=options).decode().translate(_LINE_ENDS)
 
 
 class OnlyMistakes(logging.Filter):
