@@ -38,21 +38,22 @@ class TimeField(forms.CharField):
 
 
 class AccessibleForm(forms.Form):
-    """A form whose fields carry our classes, and say to everyone which of them is wrong."""
+    """A form whose fields carry our classes. Django itself says which are wrong, and by which words."""
 
     error_css_class = "has-error"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
+        self.dress()
+
+    def dress(self) -> None:
+        """Give each field's widget the class of its look."""
+        for field in self.fields.values():
             widget = field.widget
-            if isinstance(widget, forms.Select):
-                widget.attrs.setdefault("class", "select")
-            elif not isinstance(widget, (forms.CheckboxInput, forms.CheckboxSelectMultiple, forms.RadioSelect)):
-                widget.attrs.setdefault("class", "input")
             widget.attrs.setdefault("autocomplete", "off")
-            if self.is_bound and name in self.errors:
-                widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"{self[name].auto_id}_error"}
+            if isinstance(widget, forms.CheckboxInput | forms.CheckboxSelectMultiple):
+                continue
+            widget.attrs.setdefault("class", "select" if isinstance(widget, forms.Select) else "input")
 
 
 def clean_symbol(text: str) -> str:

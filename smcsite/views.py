@@ -163,7 +163,7 @@ def search(request: HttpRequest) -> HttpResponse:
     timeframe = timeframe if timeframe in set(Timeframe) else Timeframe.M15.value
     hits = _hits(text)
     if "HX-Request" not in request.headers and text and hits:
-        exact = [pair for pair in hits if pair.symbol == text or pair.base_asset == text]
+        exact = [pair for pair in hits if text in (pair.symbol, pair.base_asset)]
         if exact or len(hits) == 1:
             return HttpResponseRedirect(reverse("chart", args=[(exact or hits)[0].symbol, timeframe]))
     context = {"hits": hits, "text": text, "timeframe": timeframe}

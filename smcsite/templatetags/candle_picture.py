@@ -62,7 +62,7 @@ def _bodies(candles: Any, step: float, y: Any) -> list[tuple[str, str]]:
     for i, (opened, high, low, close) in enumerate(rows):
         middle = (i + 0.5) * step
         upper, lower = y(max(opened, close)), y(min(opened, close))
-        drawn["up" if close >= opened else "down"].append(
-            f"M{middle:.1f} {y(high)}V{y(low)}M{middle - half:.1f} {upper}h{2 * half:.1f}v{max(lower - upper, 0.8):.1f}h{-2 * half:.1f}Z"
-        )
+        body = f"h{2 * half:.1f}v{max(lower - upper, 0.8):.1f}h{-2 * half:.1f}Z"
+        wick = f"M{middle:.1f} {y(high)}V{y(low)}M{middle - half:.1f} {upper}"
+        drawn["up" if close >= opened else "down"].append(wick + body)
     return [(name, "".join(paths)) for name, paths in drawn.items() if paths]

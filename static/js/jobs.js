@@ -17,7 +17,15 @@ function refresh(id) {
   if (job) window.htmx.trigger(job, "refresh");
 }
 
+/** A page that waits for its job becomes the result. */
+function reloadWhenDone() {
+  const waiting = document.querySelector("[data-reload-when-done]");
+  const job = document.getElementById(`job-${waiting?.getAttribute("data-reload-when-done")}`);
+  if (job && isEnded(job)) location.reload();
+}
+
 function watch() {
+  reloadWhenDone();
   /** @type {Set<string>} */
   const here = new Set();
   for (const job of document.querySelectorAll("[data-job]")) {

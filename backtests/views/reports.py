@@ -1,0 +1,146 @@
+"""A run's result: cards, curves, trades, months, breakdowns, parameters; and several runs side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+
+from backtests.engine.glossary import REASONS, SECTIONS
+from backtests.engine.spec import parameters_for
+from backtests.models import Backtest
+from backtests.reports import TRADES, read_columns, row_count
+from backtests.selectors import all_backtests, report_folder
+from backtests.views.curves import curve, monthly
+from backtests.views.runs import summaries
+from markets.errors import InvalidInputError, SmcError
+from markets.views import find_job, page
+
+TABS = {
+    "overview": "Overview",
+    "trades": "Trades",
+    "monthly": "Monthly",
+    "groups": "Breakdowns",
+    "parameters": "Parameters",
+}
+CARDS = (
+    "return_pct", "max_drawdown_pct", "trades", "win_rate", "profit_factor", "expectancy_r", "sharpe", "cagr_pct",
+)  # fmt: skip
+# Of these less is better when runs are compared.
+_LOW_IS_GOOD = frozenset({"max_drawdown_pct", "max_drawdown_abs", "time_underwater", "ambiguous_share", "p_value"})
+_COMPARED = (
+    "return_pct", "net_profit", "cagr_pct", "max_drawdown_pct", "trades", "win_rate", "profit_factor", "expectancy_r",
+    "total_r", "sqn", "sharpe", "sortino", "calmar", "exposure", "fees", "ambiguous_share",
+)  # fmt: skip
+_TRADES_SHOWN, _MOST_COMPARED = 100, 4
+
+
+@require_GET
+def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
+    """One run: its result when it is done, its progress before."""
+    run = find_job(request, summaries(all_backtests()), job_id)
+    tab = request.GET.get("tab", "overview")
+    tab = tab if tab in TABS else "overview"
+    context: dict[str, Any] = {"run": run, "tab": tab, "tabs": TABS.items(), "symbols": run.symbol.split(",")}
+    if run.state == "done":
+        context |= _result(request, run, tab)
+    parts = {"tab": "backtests/_tab.html", f"job-{run.pk}": "backtests/_run.html", "report": "backtests/_report.html"}
+    return page(request, "backtests/backtest.html", context, parts=parts)
+
+
+def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"metrics": run.result, "cards": CARDS, "sections": SECTIONS.items(), "reasons": REASONS}
+    try:
+        folder = report_folder(run)
+        told |= {
+            "overview": lambda: {"curve": curve(folder, run)},
+            "trades": lambda: _trades(request, run, folder),
+            "monthly": lambda: {"months": monthly(folder)},
+            "groups": dict,
+            "parameters": lambda: {"parameters": parameters_for(run.strategy).values()},
+        }[tab]()
+    except SmcError as error:
+        told["problem"] = str(error)
+    return told
+
+
+def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]:
+    number = max(1, int(request.GET["page"])) if request.GET.get("page", "").isdigit() else 1
+    total = row_count(folder, TRADES)
+    start = min((number - 1) * _TRADES_SHOWN, max(0, total - 1))
+    columns = read_columns(folder, TRADES, start=start, count=_TRADES_SHOWN)
+    names = list(columns)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*(_plain(columns[name]) for name in names), strict=True)]
+    for row in rows:
+        row.setdefault("symbol", run.symbol)
+    return {
+        "trades": rows,
+        "total": total,
+        "page_number": number,
+        "next_page": number + 1 if start + _TRADES_SHOWN < total else None,
+    }
+
+
+def _plain(column: Any) -> list[Any]:
+    """Return a column's values as Python has them, None where there is none."""
+    values = column.tolist()
+    return [None if isinstance(value, float) and np.isnan(value) else value for value in values]
+
+
+@require_GET
+def compare(request: HttpRequest) -> HttpResponse:
+    """Two to four runs side by side."""
+    texts = [text for given in request.GET.getlist("ids") for text in given.split(",") if text]
+    if not all(text.isdigit() and len(text) < 16 for text in texts):
+        raise InvalidInputError("ids are numbers of runs, separated by commas", field="ids")
+    ids = list(dict.fromkeys(map(int, texts)))[:_MOST_COMPARED]
+    runs = [find_job(request, all_backtests(), each) for each in ids]
+    done = [run for run in runs if run.state == "done"]
+    context: dict[str, Any] = {"runs": done, "left_out": [run for run in runs if run.state != "done"]}
+    if len(done) >= 2:
+        context |= {
+            "rows": _compared(done),
+            "differences": _differences(done),
+            "has_other_ranges": len({(run.start, run.end) for run in done}) > 1,
+            "has_other_data": len({(run.symbol, run.timeframe) for run in done}) > 1,
+            "curves": _curves(done),
+        }
+    return page(request, "backtests/compare.html", context)
+
+
+def _compared(runs: list[Backtest]) -> list[dict[str, Any]]:
+    rows = []
+    for name in _COMPARED:
+        values = [(run.result or {}).get(name) for run in runs]
+        known = [value for value in values if isinstance(value, int | float)]
+        best = (min if name in _LOW_IS_GOOD else max)(known, default=None)
+        is_telling = len(set(known)) > 1 and name not in ("trades", "exposure", "fees")
+        rows.append(
+            {
+                "name": name,
+                "values": [(run, value, is_telling and value == best) for run, value in zip(runs, values, strict=True)],
+            }
+        )
+    return rows
+
+
+def _differences(runs: list[Backtest]) -> list[tuple[str, list[Any]]]:
+    names = list(dict.fromkeys(name for run in runs for name in run.spec))
+    told = [(name, [run.spec.get(name) for run in runs]) for name in names]
+    return [(name, values) for name, values in told if len({str(value) for value in values}) > 1]
+
+
+def _curves(runs: list[Backtest]) -> dict[str, Any]:
+    """Return the equity of each run as percent of its start."""
+    lines = []
+    for run in runs:
+        try:
+            points = curve(report_folder(run), run, with_hold=False)["equity"]
+        except SmcError:
+            continue
+        first = points[0][1] if points else 1.0
+        lines.append(
+            {"name": f"#{run.pk} {run.strategy}", "points": [[at, 100 * value / first] for at, value, _ in points]}
+        )
+    return {"lines": lines}

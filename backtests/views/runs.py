@@ -1,0 +1,135 @@
+"""The list of runs, the form for a new one, and a run's life as a job."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.db.models.fields.json import KT
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from backtests.engine.spec import BacktestSpec
+from backtests.forms import BacktestForm
+from backtests.models import Backtest
+from backtests.selectors import MAX_CANDLES, analyses, backtests, settle
+from backtests.services.running import new_backtest
+from backtests.tasks import submit_backtest
+from markets.errors import InvalidInputError, SmcError
+from markets.selectors import SeriesCoverage, candle_store
+from markets.series import SeriesKey
+from markets.views import ask_to_cancel, find_job, page, redirect, visible
+
+_RUNS_SHOWN = 50
+# Measured on a slow core with all signal kinds; most of it is finding the signals.
+_CANDLES_A_SECOND, _START_SECONDS = 60_000, 1.0
+
+
+@require_http_methods(["GET", "POST"])
+def backtest_list(request: HttpRequest) -> HttpResponse:
+    """Runs, and the form for a new one. POST queues it."""
+    if request.method == "POST":
+        return _start(request)
+    form = BacktestForm(strategy=request.GET.get("strategy", ""), initial=_initial(request))
+    parts = {"strategy-fields": "backtests/_strategy_fields.html", "runs": "backtests/_runs.html"}
+    return page(request, "backtests/backtests.html", _list_context(request, form), parts=parts)
+
+
+def _initial(request: HttpRequest) -> dict[str, Any]:
+    """Return what the form begins with: a former run's specification, or what the URL names."""
+    if request.GET.get("again", "").isdigit():
+        former = find_job(request, backtests(), int(request.GET["again"]))
+        return {**former.spec, "symbol": former.symbol.split(","), "from": former.start, "to": former.end}
+    given = {name: request.GET[name] for name in ("timeframe", "from", "to") if request.GET.get(name)}
+    return {**given, "symbol": request.GET.getlist("symbol")}
+
+
+def _list_context(request: HttpRequest, form: BacktestForm) -> dict[str, Any]:
+    before = request.GET.get("before", "")
+    rows = visible(request, summaries(backtests()))
+    if before.isdigit():
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows[: _RUNS_SHOWN + 1])
+    return {
+        "form": form,
+        "runs": found[:_RUNS_SHOWN],
+        "next_before": found[_RUNS_SHOWN - 1].pk if len(found) > _RUNS_SHOWN else None,
+        "analyses": visible(request, analyses()).defer("result")[:10],
+    }
+
+
+def summaries(runs: QuerySet[Backtest]) -> QuerySet[Backtest]:
+    """Return runs with the figures of their summary, and without the whole of their metrics."""
+    figures = ("trades", "return_pct", "profit_factor", "max_drawdown_pct", "expectancy_r")
+    return runs.defer("result").annotate(**{f"m_{name}": KT(f"result__{name}") for name in figures})
+
+
+def _start(request: HttpRequest) -> HttpResponse:
+    form = BacktestForm(request.POST)
+    if form.is_valid() and form.spec is not None:
+        try:
+            owner = request.user if request.user.is_authenticated else None
+            job = submit_backtest(new_backtest(form.spec, owner=owner, note=form.cleaned_data["note"]))
+        except InvalidInputError as error:
+            form.add_error(error.field if error.field in form.fields else None, str(error))
+        else:
+            return _started(request, job)
+    parts = {"backtest-form": "backtests/_form.html"}
+    return page(request, "backtests/backtests.html", _list_context(request, form), parts=parts, status=422)
+
+
+def _started(request: HttpRequest, job: Backtest) -> HttpResponse:
+    if "HX-Request" not in request.headers:
+        return redirect(request, reverse("backtest", args=[job.pk]))
+    run = summaries(backtests()).get(pk=job.pk)
+    answer = page(request, "backtests/_run.html", {"run": run})
+    # The form stays as it is: one change more and the next run starts.
+    answer["HX-Retarget"], answer["HX-Reswap"] = "#runs", "afterbegin"
+    return answer
+
+
+@require_GET
+def estimate(request: HttpRequest) -> HttpResponse:
+    """What a run would read, and about how long it would take."""
+    form = BacktestForm(request.GET)
+    context: dict[str, Any] = {"problem": "", "coverages": []}
+    if form.is_valid() and form.spec is not None:
+        try:
+            context |= _cost(form.spec)
+        except SmcError as error:
+            context["problem"] = str(error)
+    else:
+        told = [text for errors in form.errors.values() for text in errors]
+        context["problem"] = str(told[0]) if told else ""
+    return page(request, "backtests/estimate.html", context, parts={"estimate": "backtests/_estimate.html"})
+
+
+def _cost(spec: BacktestSpec) -> dict[str, Any]:
+    settled = settle(spec, cap=MAX_CANDLES)
+    step = spec.timeframe.milliseconds
+    count = len(spec.symbols) * (((settled.end or 0) - (settled.start or 0)) // step)
+    keys = [SeriesKey(symbol, spec.timeframe) for symbol in spec.symbols]
+    return {
+        "candles": count,
+        "seconds": _START_SECONDS + count / _CANDLES_A_SECOND,
+        "start": settled.start,
+        "end": settled.end,
+        "coverages": [SeriesCoverage(key, candle_store().coverage(key)) for key in keys],
+    }
+
+
+@require_GET
+def backtest_job(request: HttpRequest, job_id: int) -> HttpResponse:
+    """One run's row, as it stands."""
+    find_job(request, backtests(), job_id)
+    run = summaries(backtests()).get(pk=job_id)
+    return page(request, "backtests/job.html", {"run": run}, parts={f"job-{run.pk}": "backtests/_run.html"})
+
+
+@require_POST
+def cancel_backtest(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = find_job(request, backtests(), job_id)
+    ask_to_cancel(request, job)
+    if "HX-Request" not in request.headers:
+        return redirect(request, reverse("backtest", args=[job.pk]))
+    run = summaries(backtests()).get(pk=job_id)
+    return page(request, "backtests/_run.html", {"run": run})

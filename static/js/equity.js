@@ -1,0 +1,88 @@
+// @ts-check
+/** Equity over drawdown with a shared crosshair; or the equity of several runs. */
+
+import { block } from "./facts.js";
+import { barText, tickText, zonedScale } from "./chart_time.js";
+import { alpha, colours } from "./theme.js";
+
+const NAMES = {
+  ground: "--bg-1",
+  text: "--tx-2",
+  line: "--line",
+  edge: "--line-2",
+  accent: "--accent",
+  quiet: "--tx-3",
+  down: "--down",
+  sweep: "--sweep",
+  liquidity: "--liq",
+  up: "--up",
+};
+const DRAWDOWN_HEIGHT = 110;
+
+/** @param {HTMLElement} host @param {any} data */
+function draw(host, data) {
+  const charts = window.LightweightCharts;
+  let palette = colours(NAMES);
+  const options = () => ({
+    layout: {
+      background: { type: "solid", color: palette.ground },
+      textColor: palette.text,
+      fontFamily: getComputedStyle(document.body).fontFamily,
+      fontSize: 11,
+      attributionLogo: true,
+      panes: { separatorColor: palette.line, separatorHoverColor: palette.edge },
+    },
+    grid: { vertLines: { color: alpha(palette.line, 0.5) }, horzLines: { color: alpha(palette.line, 0.5) } },
+    rightPriceScale: { borderColor: palette.line },
+    timeScale: { borderColor: palette.line, timeVisible: true, tickMarkFormatter: tickText, minBarSpacing: 0.05 },
+    localization: { locale: "en-GB", timeFormatter: barText },
+  });
+  const scale = zonedScale(charts);
+  const first = { autoSize: true, ...options() };
+  const chart = scale ? charts.createChartEx(host, scale, first) : charts.createChart(host, first);
+  /** @type {[any, () => object][]} */
+  const series = [];
+  /** @type {(kind: any, look: () => object, points: any[], pane?: number) => void} */
+  const add = (kind, look, points, pane = 0) => {
+    const each = chart.addSeries(kind, { priceLineVisible: false, ...look() }, pane);
+    each.setData(points);
+    series.push([each, look]);
+  };
+  const pair = (/** @type {number[]} */ point) => ({ time: point[0], value: point[1] });
+  if (data.lines) {
+    const inks = () => [palette.accent, palette.sweep, palette.liquidity, palette.up];
+    data.lines.forEach((/** @type {any} */ line, /** @type {number} */ i) => {
+      add(charts.LineSeries, () => ({ color: inks()[i], lineWidth: 2 }), line.points.map(pair));
+    });
+  } else {
+    add(charts.LineSeries, () => ({ color: palette.quiet, lineWidth: 1, lineStyle: 2 }), data.hold.map(pair));
+    add(charts.LineSeries, () => ({ color: palette.accent, lineWidth: 2 }), data.equity.map(pair));
+    const below = data.equity.map((/** @type {number[]} */ point) => ({ time: point[0], value: point[2] }));
+    const look = () => ({
+      topColor: alpha(palette.down, 0.05),
+      bottomColor: alpha(palette.down, 0.35),
+      lineColor: palette.down,
+      lineWidth: 1,
+      invertFilledArea: true,
+      priceFormat: { type: "custom", minMove: 0.01, formatter: (/** @type {number} */ value) => `${value.toFixed(1)} %` },
+    });
+    add(charts.AreaSeries, look, below, 1);
+    chart.panes()[1]?.setHeight(DRAWDOWN_HEIGHT);
+  }
+  chart.timeScale().fitContent();
+  document.addEventListener("theme:changed", () => {
+    palette = colours(NAMES);
+    chart.applyOptions(options());
+    for (const [each, look] of series) each.applyOptions(look());
+  });
+  const button = document.querySelector("[data-log]");
+  button?.addEventListener("click", () => {
+    const isLog = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(isLog));
+    chart.priceScale("right", 0).applyOptions({ mode: isLog ? 1 : 0 });
+  });
+}
+
+const host = document.getElementById("equity");
+const data = block("curve");
+if (host && data) draw(host, data);
