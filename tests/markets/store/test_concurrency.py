@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_store_two_writers_no_lost_update(tmp_path: Path, run: int) -> None:
             assert store.merge(MINUTE, candles.take(slice(at, at + 1)), source=Source.STREAM).added == 1
 
     with ThreadPoolExecutor(2) as pool:
-        children = [pool.submit(in_a_fork, lambda half=half: write(half)) for half in range(2)]
+        children = [pool.submit(in_a_fork, partial(write, half)) for half in range(2)]
         while len(list(ready.iterdir())) < 2:
             time.sleep(0.001)
         go.touch()

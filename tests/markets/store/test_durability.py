@@ -114,6 +114,12 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, action: st
         found = everything(store, QUARTER)
         assert len(old) <= len(found) <= len(new)
         assert same(found, new.first(len(found)))
+        # One who writes before anyone clears up corrects the one place a candle is read from.
+        shutil.copytree(root, tmp_path / "hasty")
+        corrected = Candles.of(each._replace(volume=each.volume + 1) for each in new)
+        CandleStore(tmp_path / "hasty").merge(QUARTER, corrected, source=Source.REST)
+        assert same(everything(CandleStore(tmp_path / "hasty"), QUARTER), corrected)
+        shutil.rmtree(tmp_path / "hasty")
         store.recover()
         assert leftovers(root) == []
         assert store.verify().problems == ()
