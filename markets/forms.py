@@ -64,19 +64,19 @@ def clean_symbol(text: str) -> str:
     return symbol
 
 
+def symbol_choices() -> list[tuple[str, str]]:
+    """Return the pairs that have a series, as a field asks for them: anew for each form."""
+    return [(symbol, symbol) for symbol in dict.fromkeys(key.symbol for key in known_series())]
+
+
 class BackfillForm(AccessibleForm):
     """Which candles are to be fetched."""
 
-    symbol = forms.ChoiceField(label="Pair")
+    symbol = forms.ChoiceField(label="Pair", choices=symbol_choices)
     timeframe = forms.ChoiceField(label="Timeframe", choices=TIMEFRAMES, initial="15m")
     start = TimeField(label="From", required=False, help_text="UTC; empty: the series' own start")
     end = TimeField(label="To", required=False, help_text="UTC, exclusive; empty: now")
     source = forms.ChoiceField(label="Source", choices=SOURCES, initial="auto", required=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        symbols = list(dict.fromkeys(key.symbol for key in known_series()))
-        self.fields["symbol"].choices = [(symbol, symbol) for symbol in symbols]  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -4,7 +4,16 @@ from django.urls import URLPattern, path
 
 from signals.api.evidence import EvidenceView, StudyCancelView, StudyListView, StudyView, TrackRecordView
 from signals.api.signals import SignalListView, SignalSummaryView
-from signals.views import chart, charts, evidence, signal, signal_list
+from signals.views import (
+    cancel_study,
+    chart,
+    charts,
+    evidence,
+    signal,
+    signal_list,
+    study_page,
+    track_record_page,
+)
 
 api: list[URLPattern] = [
     path("signals/", SignalListView.as_view(), name="api-signals"),
@@ -22,4 +31,7 @@ pages: list[URLPattern] = [
     path("signals", signal_list, name="signals"),
     path("signals/<str:signal_id>", signal, name="signal"),
     path("evidence", evidence, name="evidence"),
+    path("evidence/<int:job_id>", study_page, name="study"),
+    path("evidence/<int:job_id>/cancel", cancel_study, name="cancel-study"),
+    path("track-record", track_record_page, name="track-record"),
 ]
