@@ -20,7 +20,7 @@ class Book:
 
     def told_time(self) -> int:
         """Return the time of day the exchange tells; candles keep to its true clock."""
-        skew = sum(fault["seconds"] for fault in self._faults.standing("skew"))
+        skew: float = sum(fault["seconds"] for fault in self._faults.standing("skew"))
         return self.clock.now() + round(skew * 1000)
 
     def has(self, symbol: str) -> bool:

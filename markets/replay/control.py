@@ -1,7 +1,9 @@
 """The exchange's own controls below ``/replay/``: its clock, its faults, what goes on in it."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -9,21 +11,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from markets.errors import InvalidInputError
-from markets.replay.faults import read_moment
+from markets.replay.clock import VirtualClock
+from markets.replay.director import Director
+from markets.replay.faults import Faults, read_moment
+from markets.replay.feed import Feed
+from markets.replay.market import Market
 from markets.replay.rest import json_response
-
-if TYPE_CHECKING:
-    from markets.replay.server import ReplayExchange
 
 Handler = Callable[[Request], Awaitable[Any]]
 
 
+@dataclass(slots=True)
 class Control:
-    """Reads and changes a running exchange."""
+    """Reads and changes a running exchange. ``usual_speed`` is what a pause ends in."""
 
-    def __init__(self, exchange: "ReplayExchange") -> None:
-        self._exchange = exchange
-        self._speed = exchange.clock.speed or 1.0
+    market: Market
+    clock: VirtualClock
+    faults: Faults
+    feed: Feed
+    director: Director
+    requests: Counter[str]
+    usual_speed: float = 1.0
 
     def routes(self) -> list[Route]:
         return [
@@ -37,17 +45,16 @@ class Control:
         ]
 
     async def _status(self, request: Request) -> dict[str, Any]:
-        exchange = self._exchange
-        connections = sorted(exchange.director.connections, key=lambda each: each.opened_at)
+        connections = sorted(self.director.connections, key=lambda each: each.opened_at)
         return {
-            "market": exchange.market.name,
-            "symbols": list(exchange.market.listings),
+            "market": self.market.name,
+            "symbols": list(self.market.listings),
             "clock": self._clock(),
             "connections": [{"opened_at": each.opened_at, "streams": list(each.streams)} for each in connections],
-            "connections_made": exchange.connections_made,
-            "frames_sent": exchange.feed.frames_sent,
-            "requests": dict(exchange.requests),
-            "faults": len(list(exchange.faults)),
+            "connections_made": self.director.connections_made,
+            "frames_sent": self.feed.frames_sent,
+            "requests": dict(self.requests),
+            "faults": len(list(self.faults)),
         }
 
     async def _get_clock(self, request: Request) -> dict[str, Any]:
@@ -58,36 +65,33 @@ class Control:
         unknown = set(wanted) - {"now", "speed", "paused"}
         if unknown:
             raise InvalidInputError(f"the clock takes now, speed and paused, not {', '.join(sorted(unknown))}")
-        clock = self._exchange.clock
+        clock = self.clock
         speed = _speed(wanted.get("speed"))
         if wanted.get("paused") is not None:
-            speed = 0.0 if wanted["paused"] else speed or clock.speed or self._speed
-        # What a pause ends in: the speed it had before.
-        self._speed = speed or clock.speed or self._speed
+            speed = 0.0 if wanted["paused"] else speed or clock.speed or self.usual_speed
+        self.usual_speed = speed or clock.speed or self.usual_speed
         now = read_moment(wanted["now"], now=clock.now()) if wanted.get("now") is not None else None
-        before = clock.now()
         clock.set(now=now, speed=speed)
-        if now is not None and abs(now - before) > 0:
-            self._exchange.feed.restart()
+        if now is not None:
+            self.feed.restart()
         else:
-            self._exchange.feed.wake()
+            self.feed.wake()
         return self._clock()
 
     async def _list_faults(self, request: Request) -> list[dict[str, Any]]:
-        return [fault.as_json() for fault in self._exchange.faults]
+        return [fault.as_json() for fault in self.faults]
 
     async def _add_faults(self, request: Request) -> Any:
         wanted = await _body(request, kind=(dict, list))
-        faults = self._exchange.faults
         if isinstance(wanted, list):
-            return [faults.add(each).as_json() for each in wanted]
-        return faults.add(wanted).as_json()
+            return [self.faults.add(each).as_json() for each in wanted]
+        return self.faults.add(wanted).as_json()
 
     async def _end_faults(self, request: Request) -> list[dict[str, Any]]:
-        return [fault.as_json() for fault in self._exchange.faults.remove(request.path_params.get("number"))]
+        return [fault.as_json() for fault in self.faults.remove(request.path_params.get("number"))]
 
     def _clock(self) -> dict[str, Any]:
-        clock = self._exchange.clock
+        clock = self.clock
         return {"now": clock.now(), "speed": clock.speed, "paused": clock.speed == 0, "end": clock.end}
 
 

@@ -25,6 +25,7 @@ class Director:
 
     def __init__(self, book: Book, feed: Feed, faults: Faults) -> None:
         self.connections: set[Connection] = set()
+        self.connections_made = 0
         self._book = book
         self._feed = feed
         self._faults = faults
@@ -36,6 +37,7 @@ class Director:
     def admit(self, connection: Connection) -> bool:
         """Take in a new connection; False when it is closed at once."""
         self.connections.add(connection)
+        self.connections_made += 1
         self._set_limits(connection)
         fault = self._faults.strike("accept_close")
         if fault is not None:

@@ -157,17 +157,19 @@ class Feed:
             if row is not None:
                 self._tell(stream, row, is_closed=True)
             stream.go_on()
-            return stream.closes_at if now >= stream.end_time else min(now + self._interval(), stream.closes_at)
+            return stream.closes_at if now >= stream.end_time else self._next_push(stream, now)
         if now >= stream.end_time:
             return stream.closes_at
         row = self._book.forming(stream.series, now)
         if row is not None and row.trades and row != stream.said:
             stream.said = row
             self._tell(stream, row, is_closed=False)
-        return min(now + self._interval(), stream.closes_at)
+        return self._next_push(stream, now)
 
-    def _interval(self) -> int:
-        return max(PUSH_MILLISECONDS, int(self._clock.speed * 1000 / _PUSHES_A_SECOND))
+    def _next_push(self, stream: Stream, now: int) -> int:
+        interval = max(PUSH_MILLISECONDS, int(self._clock.speed * 1000 / _PUSHES_A_SECOND))
+        # However fast the clock, each candle is seen to form.
+        return min(now + min(interval, stream.series.timeframe.milliseconds // 2), stream.closes_at)
 
     def _tell(self, stream: Stream, row: Row, *, is_closed: bool) -> None:
         frame = frame_of(stream.series, row, event_time=self._book.told_time(), is_closed=is_closed)

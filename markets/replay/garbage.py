@@ -8,6 +8,7 @@ import orjson
 from markets.replay.wire import binary_frame, text_frame
 
 _MEBIBYTE = 1024 * 1024
+_WRONG: list[object] = [None, [], {}, True, "x", -1, 1e400, [1, 2], "１２３", "1_000", "", "Infinity", "-1"]
 
 
 def garbage(kind: str, *, seed: int) -> Iterator[bytes]:
@@ -52,7 +53,7 @@ def _missing(generator: random.Random) -> bytes:
 
 
 def _type(generator: random.Random) -> bytes:
-    wrong = generator.choice([None, [], {}, True, "x", -1, 1e400, [1, 2], "１２３", "1_000", "", "Infinity", "-1"])
+    wrong = generator.choice(_WRONG)
     return _text(_kline(generator) | {generator.choice("tTsiochlvnxqVQ"): wrong})
 
 

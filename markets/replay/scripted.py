@@ -145,4 +145,4 @@ def _revised(candles: Candles, revisions: Mapping[int, Row]) -> Candles:
             columns[name][index] = getattr(row, name)
         for name in FLOW_COLUMNS:
             flow[name][index] = getattr(row, name)
-    return replace(candles, **columns, flow=type(candles.flow)(**flow))  # type: ignore[misc, arg-type]
+    return replace(candles, **columns, flow=type(candles.flow)(**flow))  # type: ignore[misc]

@@ -49,7 +49,6 @@ class ReplayExchange:
         self.feed = Feed(self.book)
         self.director = Director(self.book, self.feed, self.faults)
         self.requests: Counter[str] = Counter()
-        self.connections_made = 0
         for fault in script:
             self.faults.add(fault)
 
@@ -57,7 +56,9 @@ class ReplayExchange:
         routes = [
             *Rest(self.book, Weights(self.faults)).routes(),
             *Archive(self.book, self.faults).routes(),
-            *Control(self).routes(),
+            *Control(
+                self.market, self.clock, self.faults, self.feed, self.director, self.requests, self.clock.speed or 1.0
+            ).routes(),
             WebSocketRoute("/ws", self._serve_socket),
             WebSocketRoute("/ws/{streams:path}", self._serve_socket),
             WebSocketRoute("/stream", self._serve_socket),
@@ -85,7 +86,6 @@ class ReplayExchange:
             on_change=self._follow,
             opened_at=self.clock.now(),
         )
-        self.connections_made += 1
         try:
             if self.director.admit(connection):
                 self._subscribe(websocket, connection)

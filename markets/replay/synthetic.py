@@ -5,7 +5,8 @@ one close to the next, so any day can be made alone; longer candles are exact su
 in whole ticks and steps, so nothing depends on the order in which it was asked for.
 """
 
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.candles import Candles, FloatArray, Flow
-from markets.replay.market import Row, partial
+from markets.replay.market import Listing, Row, partial
 from markets.replay.symbols import Character, character_of
 from markets.series import SeriesKey, Timeframe
 
@@ -30,7 +31,9 @@ def _season() -> FloatArray:
     """Return the usual volatility of each minute of the UTC day, mean 1: Asia opens, Europe, and above all New York."""
     hours = _MINUTE / 60
     peaks = ((0.3, 0.5, 0.7), (7.5, 0.35, 1.2), (13.8, 1.0, 1.3), (15.5, 0.5, 2.0))
-    shape = 0.6 + sum(height * np.exp(-(((hours - at) / width) ** 2)) for at, height, width in peaks)
+    shape = np.full(MINUTES, 0.6)
+    for at, height, width in peaks:
+        shape += height * np.exp(-(((hours - at) / width) ** 2))
     return np.asarray(shape / shape.mean(), np.float64)
 
 
@@ -46,7 +49,7 @@ class SyntheticMarket:
         self.name = f"synthetic, seed {seed}"
         self.seed = seed
         self._characters = {symbol: character_of(symbol, seed=seed) for symbol in symbols}
-        self.listings = {symbol: each.listing for symbol, each in self._characters.items()}
+        self.listings: Mapping[str, Listing] = {symbol: each.listing for symbol, each in self._characters.items()}
         self._chain = lru_cache(2_000)(lambda symbol: _Chain(self._characters[symbol]))
         self._minutes = lru_cache(500)(self._make_minutes)
         self._long = lru_cache(20_000)(self._make_bars)
@@ -97,7 +100,7 @@ class SyntheticMarket:
         base = block[[4, 7]] / 10**listing.step_decimals
         quote = block[[5, 8]] / 10 ** (listing.price_decimals + listing.step_decimals)
         flow = Flow(quote[0], block[6].astype(np.float64), base[1], quote[1])
-        return Candles(times, *prices, base[0], flow=flow)
+        return Candles(times, prices[0], prices[1], prices[2], prices[3], base[0], flow=flow)
 
     def _row(self, symbol: str, open_time: int, column: NDArray[np.int64]) -> Row:
         listing = self.listings[symbol]
@@ -163,14 +166,17 @@ class _Chain:
     def __init__(self, character: Character) -> None:
         days = LAST_DAY - FIRST_DAY + 1
         random = character.generator(2**40)
-        self.log_volatility = np.fromiter(_returning(random.normal(0, 0.1, days), 0.97), np.float64, days)
+        self.log_volatility = np.fromiter(_returning(random.normal(0, 0.1, days), 0.97), np.float32, days)
         volatility = character.daily_volatility * np.exp(self.log_volatility)
         trend = np.fromiter(_returning(random.normal(0, 0.07, days), 0.94), np.float64, days)
         shocks = random.normal(size=days) * np.where(random.random(days) < 0.02, 2.5, 1.0)
         path = np.fromiter(_returning((trend + shocks) * volatility, 0.995), np.float64, days)
         self.log_price = path + np.log(character.level)
-        scale = 10**character.listing.price_decimals
-        self.ticks = np.maximum(np.rint(np.exp(self.log_price) * scale), 1).astype(np.int64)
+        self._scale: int = 10**character.listing.price_decimals
+
+    def ticks(self, at: int) -> int:
+        """Return the price at a midnight in ticks."""
+        return max(1, round(math.exp(float(self.log_price[at])) * self._scale))
 
 
 def _returning(noise: FloatArray, keep: float) -> Iterator[float]:
@@ -184,9 +190,10 @@ class _Day:
         self._character = character
         self._random = character.generator(day)
         at = day - FIRST_DAY
-        self._first_ticks, self._last_ticks = int(chain.ticks[at]), int(chain.ticks[at + 1])
+        self._first_ticks, self._last_ticks = chain.ticks(at), chain.ticks(at + 1)
         self._first_log, self._last_log = float(chain.log_price[at]), float(chain.log_price[at + 1])
-        self._log_volatility = np.linspace(*chain.log_volatility[at : at + 2], MINUTES, endpoint=False)
+        before, after = chain.log_volatility[at : at + 2].tolist()
+        self._log_volatility = np.linspace(before, after, MINUTES, endpoint=False)
 
     def block(self) -> Block:
         volatility, activity = self._volatility()

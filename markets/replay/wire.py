@@ -106,7 +106,7 @@ class Wire(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            self.scope["extensions"]["wire"] = self  # type: ignore[index, assignment, typeddict-item]
+            self.scope["extensions"]["wire"] = self  # type: ignore[assignment]
 
     def handle_text(self, event: Frame) -> None:
         if self._may_speak():

@@ -18,7 +18,10 @@ class Client:
         self.socket = websocket.create_connection(url, timeout=10, skip_utf8_validation=True)
 
     def recv(self) -> Any:
-        return json.loads(self.socket.recv())
+        text = self.socket.recv()
+        if not text:
+            raise websocket.WebSocketConnectionClosedException("the connection was closed")
+        return json.loads(text)
 
     def send(self, **message: Any) -> None:
         self.socket.send(json.dumps(message))
@@ -46,6 +49,12 @@ class Client:
     def collect(self, count: int) -> list[Any]:
         return [self.recv() for _ in range(count)]
 
+    def pong(self) -> bool:
+        """Wait for the answer to a ping; an error when nothing comes."""
+        while self.socket.recv_data(control_frame=True)[0] != websocket.ABNF.OPCODE_PONG:
+            pass
+        return True
+
     def end(self) -> int | None:
         """Wait for the end of the connection and return its close code, None when there was none."""
         deadline = time.monotonic() + 10
@@ -62,4 +71,4 @@ def listening(exchange: Replay, path: str = "/ws/btcusdt@kline_1m") -> Iterator[
     try:
         yield client
     finally:
-        client.socket.shutdown()
+        client.socket.shutdown()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import requests
@@ -79,7 +80,7 @@ def test_all_timeframes_of_a_pair_agree_at_a_common_close() -> None:
         listening(exchange, f"/stream?streams={names}") as client,
     ):
         exchange.set_clock(speed=4)
-        closed: dict[str, dict[str, str]] = {}
+        closed: dict[str, dict[str, Any]] = {}
         while len(closed) < 6:
             kline = client.recv()["data"]["k"]
             if kline["x"]:
