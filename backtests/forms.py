@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.forms import BoundField
 
 from backtests.engine.parameters import Group, Parameter, ParameterType
@@ -50,7 +51,8 @@ class BacktestForm(AccessibleForm):
         self.fields |= {each.name: _field(each) for each in self.parameters.values()}
         self.dress()
         if not first.get("symbol"):
-            self.initial["symbol"] = symbols[:1]
+            usual = [each for each in settings.ENV.symbols if each in symbols]
+            self.initial["symbol"] = (usual or symbols)[:1]
 
     def _usual(self) -> dict[str, Any]:
         return {each.name: each.default for each in self.parameters.values()}

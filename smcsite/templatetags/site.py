@@ -319,6 +319,14 @@ def item(mapping: dict[str, Any], key: str) -> Any:
     return mapping.get(key)
 
 
+@register.filter
+def listed(value: Any) -> str:
+    """Write a parameter's value: lists by comma, nothing as a dash."""
+    if value is None:
+        return NOTHING
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 @register.simple_tag(takes_context=True)
 def query(context: Context, **changes: Any) -> str:
     """Return the page's query string with changes; a value of None or empty removes the name."""

@@ -1,0 +1,126 @@
+"""The service as browser tests need it: its own processes, its own folder, a store that is known to the candle."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.environment import test_variables
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_START_SECONDS = 240.0
+
+
+@dataclass(slots=True)
+class Stack:
+    """A running service. ``url`` is its origin; ``folder`` holds its data and its log."""
+
+    url: str
+    folder: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+    def get(self, path: str) -> Any:
+        """Ask the API."""
+        with urllib.request.urlopen(self.url + path, timeout=20) as answer:  # noqa: S310 - our own server
+            return json.load(answer)
+
+    def restart(self) -> None:
+        """End the service and start it again on the same folder and port."""
+        _stop(self.process)
+        self.process = _start(self.environment, self.folder, _PROGRAMS[self.environment["STACK_PROGRAM"]])
+        _wait(self.url, self.process, self.folder)
+
+    def log(self) -> str:
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+
+_PROGRAMS = {"web": ["-m", "smcsite.web"], "serve": ["manage.py", "serve"]}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running(program: str, *, seed: str = "", **variables: str) -> Iterator[Stack]:
+    """Run ``web`` (the web process alone) or ``serve`` (everything) on a folder of its own.
+
+    ``seed`` names a module that is run in the stack's environment before the start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"smc-{program}-"))
+    port = free_port()
+    environment = {
+        **os.environ,
+        **test_variables(),
+        "DATA_DIR": str(folder / "data"),
+        "REPORTS_DIR": str(folder / "reports"),
+        "API_PORT": str(port),
+        "WORKER_PORT": str(free_port()),
+        "DJANGO_SETTINGS_MODULE": "smcsite.settings",
+        "STACK_PROGRAM": program,
+        **variables,
+    }
+    if program == "serve":
+        environment.pop("REDIS_URL", None)
+    try:
+        if program == "web":
+            _run(environment, "manage.py", "migrate", "--verbosity", "0")
+        if seed:
+            _run(environment, "-m", seed)
+        process = _start(environment, folder, _PROGRAMS[program])
+        stack = Stack(f"http://127.0.0.1:{port}", folder, environment, process)
+        try:
+            _wait(stack.url, process, folder)
+            yield stack
+        finally:
+            _stop(stack.process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(environment: dict[str, str], *arguments: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def _start(environment: dict[str, str], folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, (folder / "log.txt").read_text()[-3000:]
+        with suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"{url}/healthz", timeout=2):  # noqa: S310 - our own server
+                return
+        time.sleep(0.1)
+    raise AssertionError((folder / "log.txt").read_text()[-3000:])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
