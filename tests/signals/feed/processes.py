@@ -18,15 +18,17 @@ from typing import Any
 import orjson
 from django.conf import settings
 from redis import Redis
+from redis.exceptions import RedisError
 
 from markets.candles import Candles
 from markets.series import SeriesKey
 from markets.store import CandleStore
+from signals.log.publication import publication
 from signals.push.channels import stream_key
 from smcsite.embedded import free_port
 from tests.environment import FOLDER, test_variables
 from tests.replaying import Replay
-from tests.signals.feed.batches import Found
+from tests.signals.feed.batches import Found, batch
 from tests.waiting import eventually
 
 _MIGRATED = FOLDER / "migrated.sqlite3"
@@ -36,14 +38,18 @@ _STOP_SECONDS = 15.0
 class Workers:
     """A data folder, the stream workers that were started on it, and what they left in it."""
 
-    def __init__(self, folder: Path, exchange: Replay, *, symbols: str, timeframes: str, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, exchange: Replay, *, symbols: str, timeframes: str, redis_url: str = settings.REDIS_URL
+    ) -> None:
         self.folder = folder
-        self.redis = Redis.from_url(settings.REDIS_URL)
-        self.redis.flushall()
+        self._exchange = exchange
+        self._redis = Redis.from_url(redis_url)
+        self._redis.flushall()
         self._variables = {
             **os.environ,
             **test_variables(),
             "DATA_DIR": str(folder),
+            "REDIS_URL": redis_url,
             "BINANCE_REST_URL": exchange.url,
             "BINANCE_WS_URL": exchange.ws_url,
             "BINANCE_ARCHIVE_URL": exchange.url,
@@ -52,12 +58,11 @@ class Workers:
             "HISTORY_DAYS": "1",
             "WS_RECONNECT_DELAY": "0.2",
             "LOG_FORMAT": "json",
-            **variables,
         }
         self.series = [SeriesKey.of(symbol, each) for symbol in symbols.split(",") for each in timeframes.split(",")]
         self.ports: dict[int, int] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.ears = Ears()
+        self.ears = Ears(redis_url)
         self._make_database()
 
     def _make_database(self) -> None:
@@ -110,6 +115,22 @@ class Workers:
 
         eventually(holds, seconds=seconds, every=0.05)
 
+    def role(self, process: "subprocess.Popen[bytes]") -> str:
+        return str(self.health(process).get("role", ""))
+
+    @property
+    def epoch(self) -> int:
+        """The fencing number of the leader of the only shard."""
+        return int((self.folder / "var/stream-1of1.epoch").read_text())
+
+    def finish(self, leader: "subprocess.Popen[bytes]") -> None:
+        """Let the exchange's clock stand still, the leader take all there is, and end it."""
+        self._exchange.set_clock(speed=0)
+        eventually(lambda: self.health(leader).get("queue_depth") == 0, seconds=30)
+        self.await_live(leader)
+        eventually(lambda: self.health(leader).get("queue_depth") == 0, seconds=30)
+        assert self.terminate(leader) == 0
+
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         process.kill()
         process.wait()
@@ -125,8 +146,9 @@ class Workers:
                 process.kill()
                 process.wait()
         self.ears.close()
-        self.redis.flushall()
-        self.redis.close()
+        with contextlib.suppress(RedisError):
+            self._redis.flushall()
+        self._redis.close()
 
     @property
     def log(self) -> str:
@@ -149,9 +171,9 @@ class Workers:
 class Ears:
     """Hears everything that is said on ``signals``, from the start, as the Redis stream numbers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, redis_url: str) -> None:
         self.messages: list[dict[str, Any]] = []
-        self._redis = Redis.from_url(settings.REDIS_URLS[1])
+        self._redis = Redis.from_url(f"{redis_url}/1")
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -159,7 +181,9 @@ class Ears:
     def _listen(self) -> None:
         last = b"0"
         while not self._is_closing.is_set():
-            rows = self._redis.xrange(stream_key("signals"), min=b"(" + last if last != b"0" else "-")
+            rows: Any = []
+            with contextlib.suppress(RedisError):
+                rows = self._redis.xrange(stream_key("signals"), min=b"(" + last if last != b"0" else "-")
             for key, fields in rows:
                 self.messages.append({"seq": int(key.partition(b"-")[0]), **orjson.loads(b"{" + fields[b"m"])})
                 last = key
@@ -196,8 +220,6 @@ def check_all(rig: Workers, exchange: Replay) -> int:
     Every stored candle is the exchange's; the ledger holds what a batch finds after the first that was entered, each
     once; each of these was said once, with a number that follows the one before.
     """
-    from tests.signals.feed.batches import batch
-
     total = 0
     said = [message["id"] for message in rig.ears.signals()]
     assert len(said) == len(set(said)), "a signal was said twice"
@@ -223,8 +245,6 @@ def check_all(rig: Workers, exchange: Replay) -> int:
 
 def publication_start(folder: Path, series: SeriesKey) -> int:
     """Return the time after which signals were told: that of the last candle of the first history."""
-    from signals.log.publication import publication
-
     found = publication(folder, series)
     assert found is not None
     return found.start
