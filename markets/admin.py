@@ -99,7 +99,7 @@ class JobAdmin(ReadOnlyAdmin):
 class BackfillAdmin(JobAdmin):
     list_display = ("id", "symbol", "timeframe", "state", "progress", "stage", "attempts", "created_at", "finished_at")
     search_fields = ("symbol", "note")
-    list_filter = ("state", "timeframe")
+    list_filter = ("state", "timeframe")  # type: ignore[assignment]
 
 
 @admin.register(ExchangeGap)

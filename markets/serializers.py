@@ -172,7 +172,7 @@ class BackfillRequest(RangeQuery):
 
     symbol = SymbolField()
     timeframe = TimeframeField()
-    source = serializers.ChoiceField(choices=["auto", "archive", "rest"], default="auto")
+    source = serializers.ChoiceField(choices=["auto", "archive", "rest"], default="auto")  # type: ignore[assignment]
     note = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from markets.errors import ConflictError, InvalidInputError, NotFoundError, SmcError
 from markets.forms import BackfillForm, PairForm, TimeframesForm
-from markets.models import Backfill, Job
+from markets.models import Job
 from markets.selectors import backfills, coverage_of, known_series, pairs, require_pair, timeframes_of
 from markets.series import Timeframe
 from markets.services.jobs import request_cancel

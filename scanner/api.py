@@ -41,7 +41,7 @@ class VolatilityView(APIView):
         found = ranking(wanted["timeframe"], metric=Metric(wanted["metric"]), top=wanted.get("top"))
         rows = [ranked_json(row, found) for row in found.rows]
         if wanted["format"] != "json":
-            columns = {name: [row[name] for row in rows] for name in RankedSerializer().fields}
+            columns = {str(name): [row[str(name)] for row in rows] for name in RankedSerializer().fields}
             return file_answer(iter([columns]), format_=wanted["format"], name=f"volatility-{found.timeframe.value}")
         skipped = [{"symbol": each.symbol, "reason": each.reason} for each in found.skipped]
         return json_answer({"next": None, "results": rows, "skipped": skipped})

@@ -80,7 +80,7 @@ class ListField(serializers.CharField):
         super().__init__(**kwargs)
         self.choices = choices
 
-    def to_internal_value(self, data: Any) -> list[str]:
+    def to_internal_value(self, data: Any) -> Any:
         text = ",".join(data) if isinstance(data, list) else super().to_internal_value(data)
         items = [item.strip() for item in text.split(",") if item.strip()]
         unknown = [item for item in items if item not in self.choices]
@@ -122,7 +122,7 @@ class SignalQuery(SummaryQuery):
     status = serializers.ChoiceField(choices=list(STATUSES), required=False)
     min_strength = NumberField(min_value=0.0, max_value=100.0, required=False)
     as_of = TimeField(required=False, help_text="Tell what was known at this moment, and nothing later.")
-    context = ListField(
+    context = ListField(  # type: ignore[assignment]
         choices=[each.value for each in Timeframe],
         required=False,
         help_text="Higher timeframes whose trend and range position are told with each signal.",

@@ -111,7 +111,7 @@ def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]
 
 def once_each(zones: list[selectors.NearZone]) -> list[selectors.NearZone]:
     """Leave out zones that the other scale has found too."""
-    found = {}
+    found: dict[tuple[Any, ...], selectors.NearZone] = {}
     for near in zones:
         row = near.signal
         found.setdefault((row.series, row.kind, row.direction, row.top, row.bottom), near)

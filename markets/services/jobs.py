@@ -50,7 +50,7 @@ def submit(job: J, *, key: str | None = None) -> J:
         with transaction.atomic():
             job.save()
     except IntegrityError:
-        former = type(job)._default_manager.filter(idempotency_key=job.idempotency_key).first()
+        former: J | None = type(job)._default_manager.filter(idempotency_key=job.idempotency_key).first()  # type: ignore[assignment]
         if former is None or former.spec_digest != job.spec_digest:
             raise ConflictError(f"the idempotency key {key[:60]!r} was used for another request") from None
         return former
@@ -64,7 +64,8 @@ def take(model: type[J], job_id: int, *, worker: str) -> J | None:
         state=JobState.RUNNING, worker=worker, started_at=now, heartbeat_at=now, attempts=F("attempts") + 1,
         progress=0.0, stage="", eta_seconds=None,
     )  # fmt: skip
-    return model._default_manager.get(pk=job_id) if taken else None
+    job: J | None = model._default_manager.get(pk=job_id) if taken else None  # type: ignore[assignment]
+    return job
 
 
 class Progress:

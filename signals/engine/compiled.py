@@ -45,7 +45,7 @@ class EngineCacheLocator:
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> Self | None:
         for kind in (UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator):
-            locator = kind.from_function(py_func, py_file)
+            locator = kind.from_function(py_func, py_file)  # type: ignore[no-untyped-call]
             if locator is not None:
                 return cls(locator)
         return None
@@ -60,7 +60,7 @@ def _engines_digest() -> str:
     return digest.hexdigest()
 
 
-numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{EngineCacheLocator.__name__}"
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{EngineCacheLocator.__name__}"  # type: ignore[attr-defined]
 
 
 def entry(function: Function) -> Function:

@@ -156,7 +156,8 @@ class Detector:
     def copy(self) -> "Detector":
         """Return an independent detector in the same state, to preview a candle that is still forming."""
         twin = Detector(self.params)
-        twin._state = State(*(array.copy() for array in self._state))
+        copies: Any = (array.copy() for array in self._state)
+        twin._state = State(*copies)
         return twin
 
     def to_bytes(self) -> bytes:
