@@ -28,6 +28,8 @@ def main() -> int:
         port=environment.api_port,
         ws="websockets-sansio",
         ws_max_size=MESSAGE_BYTES,
+        # It would compress each message anew for every socket.
+        ws_per_message_deflate=False,
         # Which peers' headers are believed is decided in one place, smcsite.security.
         proxy_headers=False,
         server_header=False,
