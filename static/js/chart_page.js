@@ -18,7 +18,8 @@ import { foldTo, indexOf, shapesOf } from "./smc_shapes.js";
 
 const USUAL = ["bos", "ob", "fvg", "sweep", "eq"];
 const HISTORY_AT = 60;
-const PANEL_MS = 800;
+const PANEL_MS = 300;
+const LIVE_PANEL_MS = 5_000;
 
 export class ChartPage {
   /** @param {HTMLElement} host */
@@ -135,7 +136,7 @@ export class ChartPage {
       for (const each of told) this.signals.set(each.id, each);
       for (const mark of message.marks ?? []) this.mark(mark);
       this.maybe = [];
-      this.refreshPanels();
+      if (!this.panelTimer) this.refreshPanels(LIVE_PANEL_MS);
     } else this.maybe = told;
     if (this.asOf === null && !document.hidden) {
       this.view.update({ ...bar });
@@ -239,13 +240,15 @@ export class ChartPage {
   }
 
   /** The panels beside and below the chart are the server's; they follow the state. */
-  refreshPanels() {
+  refreshPanels(delay = PANEL_MS) {
     clearTimeout(this.panelTimer);
     this.panelTimer = setTimeout(() => {
+      this.panelTimer = 0;
+      if (document.querySelector("#side:hover, #events:hover, #events :focus") && delay === LIVE_PANEL_MS) return;
       const { pathname, search } = this.url;
       window.htmx.ajax("GET", `${pathname}${search}`, { target: "#side", swap: "outerHTML" });
       window.htmx.ajax("GET", `${pathname}${search}`, { target: "#events", swap: "outerHTML" });
-    }, PANEL_MS);
+    }, delay);
   }
 
   /** `#sig=` and `#t=` lead to a signal or a trade. */

@@ -27,6 +27,12 @@ const VOLUME_HEIGHT = 74;
 /** Pixels a candle needs to be seen as one. */
 const NARROWEST = 5;
 
+/** How many decimals prices need that come without a known tick. @param {Bar[]} bars */
+function neededDecimals(bars) {
+  const places = bars.slice(-100).map((bar) => String(bar.close).split(".")[1]?.length ?? 0);
+  return Math.min(8, Math.max(2, ...places));
+}
+
 /** @param {number} value @param {number | null} decimals */
 export function priceText(value, decimals) {
   const places = decimals ?? (Math.abs(value) >= 1000 ? 2 : Math.abs(value) >= 1 ? 4 : 8);
@@ -139,6 +145,10 @@ export class ChartView {
    */
   setBars(bars, { isNew = false } = {}) {
     this.bars = bars;
+    if (this.decimals === null && bars.length) {
+      this.decimals = neededDecimals(bars);
+      this.price.applyOptions(this.candleOptions());
+    }
     this.price.setData(bars);
     this.volume.setData(bars.map((bar) => this.volumeBar(bar)));
     if (isNew) {

@@ -9,7 +9,7 @@ import { live } from "./live.js";
 import { hearSignal } from "./alerts.js";
 import { setMarketTime, writeTimes } from "./times.js";
 
-const GATHER_MS = 200;
+const FETCH_MS = 2_000;
 const LONGEST = 60;
 
 class SignalList {
@@ -140,14 +140,14 @@ export function keepSignalLists() {
   document.addEventListener("htmx:afterSettle", lists);
   /** Ask for the newest rows, at most once in a while. */
   const fetchRows = () => {
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
+    timer ||= setTimeout(async () => {
+      timer = 0;
       for (const list of lists()) {
         const headers = { "HX-Request": "true", "HX-Target": "signal-list" };
         const answer = await fetch(list.list.dataset.rows ?? "", { headers }).catch(() => null);
         if (answer?.ok) list.replace(rowsOf(await answer.text()));
       }
-    }, GATHER_MS);
+    }, FETCH_MS);
   };
 
   live.subscribe("signals", (message) => {
@@ -157,7 +157,7 @@ export function keepSignalLists() {
       document.dispatchEvent(new CustomEvent("live:signal", { detail: message }));
     }
     if (message.html) for (const list of lists()) list.add(rowsOf(message.html));
-    else if (message.t === "mark" || message.t === "reset") fetchRows();
+    else if (message.t === "reset" || document.getElementById(`s-${message.id}`)) fetchRows();
   });
   document.addEventListener("live:poll", fetchRows);
   document.addEventListener("watch:changed", () => lists().forEach((list) => list.filter()));

@@ -4,6 +4,9 @@
 import { alpha } from "./theme.js";
 
 const CAPTIONED_ZONES = 400;
+/** Where the legend lies over the chart. */
+const LEGEND_WIDTH = 520;
+const LEGEND_HEIGHT = 30;
 const NAMES = /** @type {Record<string, string>} */ ({ CHOCH: "CHoCH" });
 
 class Labels {
@@ -34,6 +37,7 @@ class Labels {
     const height = 14 * vr;
     const [left, top] = [Math.round(x * hr - width / 2), Math.round(y * vr - height / 2)];
     if (left < 2 || left + width > bitmapSize.width - 2) return;
+    if (top < LEGEND_HEIGHT * vr && left < LEGEND_WIDTH * hr) return;
     if (this.taken.some(([a, b, c, d]) => left < c && left + width > a && top < d && top + height > b)) return;
     this.taken.push([left, top, left + width, top + height]);
     context.globalAlpha = isMaybe ? 0.6 : 1;

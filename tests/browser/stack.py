@@ -110,9 +110,8 @@ def _wait(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, (folder / "log.txt").read_text()[-3000:]
-        with suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"{url}/healthz", timeout=2):  # noqa: S310 - our own server
-                return
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/healthz", timeout=2):  # noqa: S310
+            return
         time.sleep(0.1)
     raise AssertionError((folder / "log.txt").read_text()[-3000:])
 
