@@ -1,6 +1,7 @@
 """Candles out of files that others wrote: CSV and Parquet, of whatever time unit and in whatever order."""
 
-import io
+import codecs
+import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,7 @@ _ALIASES = {
     "taker_buy_quote_asset_volume": "taker_buy_quote",
 }
 _SAMPLE_LINES = 25
+_PIECE = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # pyarrow and float() read more than a price list may hold: inf, nan, 1_000, full-width digits.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -86,20 +88,20 @@ def _parquet(data: bytes) -> tuple[Table, int]:
 
 
 def _csv(data: bytes) -> tuple[Table, int]:
-    # Bytes that are no text become marks that are no number, and their rows malformed.
-    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-    sample = text[:100_000].splitlines(keepends=True)[:_SAMPLE_LINES]
+    data = _as_text(data)
+    sample = data[:100_000].decode("utf-8", "ignore").splitlines(keepends=True)[:_SAMPLE_LINES]
     delimiter = max(",;\t", key=lambda each: sum(line.count(each) for line in sample))
     lines = [[cell.strip().strip('"').strip() for cell in line.split(delimiter)] for line in sample]
     # A title may stand above the header; a header further down is of a file that was put behind another.
     first = next((at for at, line in enumerate(lines) if len(line) >= len(COLUMNS) - 1), 0)
     names = lines[first] if lines else []
+    body = memoryview(data)
     if "open" in {name.lower() for name in names}:
-        text = text[sum(map(len, sample[: first + 1])) :]
+        body = body[len("".join(sample[: first + 1]).encode()) :]
     else:
         width = Counter(map(len, lines)).most_common(1)[0][0] if lines else 0
         names = [*_BINANCE, *(f"extra_{at}" for at in range(width))][:width]
-    if not text.strip():
+    if re.search(rb"\S", body) is None:
         return _named(names, [pa.array([], pa.string()) for _ in names]), 0
     unreadable: list[object] = []
 
@@ -111,7 +113,7 @@ def _csv(data: bytes) -> tuple[Table, int]:
     unique = [f"{at}" for at in range(len(names))]
     wanted = {unique[names.index(name)]: pa.string() for name in known.values()}
     table = pyarrow.csv.read_csv(
-        io.BytesIO(text.encode()),
+        pa.BufferReader(body),
         read_options=pyarrow.csv.ReadOptions(column_names=unique, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
         convert_options=pyarrow.csv.ConvertOptions(
@@ -119,6 +121,17 @@ def _csv(data: bytes) -> tuple[Table, int]:
         ),
     )
     return {ours: table[unique[names.index(theirs)]] for ours, theirs in known.items()}, len(unreadable)
+
+
+def _as_text(data: bytes) -> bytes:
+    """Return UTF-8. Bytes that are no text become marks that are no number, and their rows malformed."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for at in range(0, len(data), _PIECE):
+            decoder.decode(data[at : at + _PIECE], final=at + _PIECE >= len(data))
+    except UnicodeDecodeError:
+        data = data.decode("utf-8", "replace").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _named(names: list[str], values: list[Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The files of one series, as anyone may read them at any moment."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -99,8 +100,11 @@ class Shelf:
             return record.stretch
         return Stretch.of(self.sheet(span, seen).candles.open_time, self.series.timeframe)
 
-    def numbers(self, files: Files) -> tuple[int, int]:
-        """Return the edit and the sequence: the highest of the manifest's and of files it does not know yet."""
+    def numbers(self, files: Files, *, breathe: Callable[[], None] | None = None) -> tuple[int, int]:
+        """Return the edit and the sequence: the highest of the manifest's and of files it does not know yet.
+
+        ``breathe`` is called after each file that had to be read: without a manifest it may be many.
+        """
         manifest = self.manifest()
         edit, sequence = manifest.edit, manifest.sequence
         for span, seen in files.items():
@@ -108,6 +112,8 @@ class Shelf:
             if record is None or not record.is_of(seen):
                 sheet = self.sheet(span, seen)
                 edit, sequence = max(edit, sheet.edit), max(sequence, sheet.sequence)
+                if breathe is not None:
+                    breathe()
         return edit, sequence
 
     def last_time(self, files: Files) -> int | None:

@@ -146,10 +146,16 @@ class CandleStore:
         with SeriesLock(shelf.folder) as lock:
             return self._writer(shelf, lock).merge(candles, corrects=source.corrects)
 
-    def verify(self, series: SeriesKey | None = None) -> Verified:
-        """Open every file of one series, or of all, and say what is wrong. Changes nothing."""
+    def verify(
+        self, series: SeriesKey | None = None, *, report: Callable[[int, int], None] = lambda done, of: None
+    ) -> Verified:
+        """Open every file of one series, or of all, and say what is wrong. Changes nothing.
+
+        ``report`` is told after each series how many are done, of how many.
+        """
         total = Verified()
-        for each in [series] if series is not None else series_below(self.root):
+        wanted = [series] if series is not None else series_below(self.root)
+        for done, each in enumerate(wanted, start=1):
             shelf = self._shelf(each)
             found = verify(shelf)
             if found.problems and shelf.folder.is_dir():
@@ -157,6 +163,7 @@ class CandleStore:
                 with SeriesLock(shelf.folder):
                     found = verify(shelf)
             total += found
+            report(done, len(wanted))
         return total
 
     def recover(self) -> Recovered:

@@ -61,7 +61,7 @@ class Writer:
             self.files = self.shelf.files()
             self._records = dict(self.shelf.manifest().files)
             try:
-                self._edit, self._sequence = self.shelf.numbers(self.files)
+                self._edit, self._sequence = self.shelf.numbers(self.files, breathe=self._lock.confirm)
                 self._heal()
             except DamagedError as damage:
                 self.bury(damage)
@@ -143,6 +143,7 @@ class Writer:
         for span in news:
             sheet = self.shelf.sheet(span, self.files[span])
             self._list(span, sheet.candles, seal=sheet.seal, sequence=sheet.sequence)
+            self._lock.confirm()
         if news:
             self.save_manifest()
         return len(news)

@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from markets.candles import Gap
 from markets.errors import InvalidInputError
-from markets.management.base import SmcCommand
+from markets.management.base import ProgressLine, SmcCommand
 from markets.selectors import candle_store
 from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe
@@ -16,6 +16,7 @@ from markets.services.recording import record
 from markets.store import Source, read_foreign
 
 _SHOWN_GAPS = 20
+_ROWS_A_STEP = 250_000
 
 
 class Command(SmcCommand):
@@ -40,9 +41,13 @@ class Command(SmcCommand):
         candles, intake = read_foreign(path, series.timeframe)
         # The row first: without its tables the command ends here, with nothing stored that no page would show.
         ensure_series(series)
-        merged = record(series, candles, source=Source.FILE)
+        line, added = ProgressLine(self, str(series)), 0
+        for low in range(0, len(candles), _ROWS_A_STEP):
+            merged = record(series, candles.take(slice(low, low + _ROWS_A_STEP)), source=Source.FILE)
+            added += merged.added
+            line.show(min(1.0, (low + _ROWS_A_STEP) / len(candles)), f"{added:,} candles added")
         self.stdout.write(
-            f"accepted={merged.added} duplicate={intake.duplicate + merged.unchanged} "
+            f"accepted={added} duplicate={intake.duplicate + len(candles) - added} "
             f"out_of_order={intake.out_of_order} malformed={intake.malformed}"
         )
         self._show_gaps(series, int(candles.open_time[0]), int(candles.open_time[-1]))

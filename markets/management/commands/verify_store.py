@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import SmcCommand
+from markets.management.base import ProgressLine, SmcCommand
 from markets.selectors import candle_store
 from markets.serializers import iso
 from markets.store import Verified
@@ -23,7 +23,8 @@ class Command(SmcCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
     def run(self, **options: Any) -> None:
-        found = candle_store().verify()
+        line = ProgressLine(self, "verify")
+        found = candle_store().verify(report=lambda done, of: line.show(done / of, f"{done} of {of} series"))
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(found), indent=1))
         else:

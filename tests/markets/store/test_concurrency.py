@@ -23,7 +23,7 @@ from tests.factories import walk
 from tests.markets.store.disks import MINUTE, SEED, folder, in_a_fork, oracle, same
 
 FULL = os.environ.get("SMC_FULL") == "1"
-READS = 2000 if FULL else 150
+READS = 2000 if FULL else 100
 QUARTER = SeriesKey.of("BTCUSDT", "15m")
 
 
@@ -69,7 +69,7 @@ def _write_all(root: Path, candles: Candles) -> None:
 
 @pytest.mark.parametrize("run", range(10 if FULL else 2))
 def test_store_two_writers_no_lost_update(tmp_path: Path, run: int) -> None:
-    count = 500 if FULL else 200
+    count = 500 if FULL else 120
     candles = oracle(count)
     ready, go = tmp_path / "ready", tmp_path / "go"
     ready.mkdir()
@@ -94,13 +94,13 @@ def test_store_two_writers_no_lost_update(tmp_path: Path, run: int) -> None:
 
 
 def test_threads_of_one_store_do_not_lose_each_other_s_candles(tmp_path: Path) -> None:
-    candles, store = oracle(240), CandleStore(tmp_path)
+    candles, store = oracle(120), CandleStore(tmp_path)
 
     def write(at: int) -> int:
         return store.merge(MINUTE, candles.take(slice(at, at + 1)), source=Source.STREAM).added
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(write, np.random.default_rng(1).permutation(240).tolist())) == 240
+        assert sum(pool.map(write, np.random.default_rng(1).permutation(120).tolist())) == 120
     assert same(store.read(MINUTE, start=None, end=None), candles)
 
 

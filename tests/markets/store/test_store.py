@@ -44,10 +44,10 @@ def test_an_empty_store_has_nothing_and_makes_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("timeframe", list(Timeframe))
 def test_candles_come_back_as_they_were_stored(tmp_path: Path, timeframe: Timeframe) -> None:
     series = SeriesKey("ETHUSDT", timeframe)
-    candles = walk(1, 2000, timeframe=timeframe)
+    candles = walk(1, 900, timeframe=timeframe)
     store = CandleStore(tmp_path)
     merged = store.merge(series, candles, source=Source.ARCHIVE)
-    assert (merged.added, merged.unchanged, merged.revised, merged.is_append) == (2000, 0, (), True)
+    assert (merged.added, merged.unchanged, merged.revised, merged.is_append) == (900, 0, (), True)
     for reader in (store, CandleStore(tmp_path)):
         assert same(stored(reader, series), candles)
         assert reader.last_time(series) == candles.open_time[-1]
@@ -63,7 +63,7 @@ def test_any_sequence_of_merges_does_what_a_table_would(tmp_path: Path, seed: in
     whole = walk(seed, 4000, timeframe=timeframe)
     whole = whole.take(np.sort(rng.choice(4000, 3500, replace=False)))
     store, table, edit = CandleStore(tmp_path), dict[int, Candle](), 0
-    for turn in range(40 if FULL else 20):
+    for turn in range(40 if FULL else 14):
         low = int(rng.integers(0, 3500))
         piece = whole.take(slice(low, low + int(rng.choice([1, 5, 400, 2000]))))
         if rng.random() < 0.4:
