@@ -7,6 +7,7 @@ queued ──take──▶ running ──finish──▶ done
 
 import hashlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,12 +19,14 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from markets.errors import ConflictError, JobCancelledError, NotFoundError, SmcError
 from markets.models import Job, JobState
+
+logger = logging.getLogger(__name__)
 
 J = TypeVar("J", bound=Job)
 
@@ -150,7 +153,11 @@ def _heartbeat(job: Job) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            Job.objects.filter(pk=job.pk, worker=job.worker).update(heartbeat_at=timezone.now())
+            try:
+                Job.objects.filter(pk=job.pk, worker=job.worker).update(heartbeat_at=timezone.now())
+            except DatabaseError as error:
+                # A beat may be missed: several have to be before the job counts as lost.
+                logger.warning("a heartbeat was missed", extra={"job": job.pk, "error": str(error)})
         connection.close()
 
     thread = threading.Thread(target=beat, name=f"heartbeat-{job.pk}", daemon=True)
