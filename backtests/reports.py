@@ -11,7 +11,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from markets.store.disk import TEMPORARY, Disk, make_folder, translated
 TRADES, EQUITY, METRICS = "trades", "equity", "metrics.json"
 
 _ROW_GROUP = 65_536
+_PIECE = 1 << 20
 # A folder left by a process that died is swept when it is older than any job may run.
 _ABANDONED_SECONDS = 3_600.0
 _CELL_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -239,6 +241,20 @@ def read_columns(
         table = file.read(columns=None if columns is None else list(columns))
     part = table.slice(start, count)
     return {each: part.column(each).to_numpy(zero_copy_only=False) for each in part.column_names}
+
+
+def csv_chunks(folder: Path, name: str, *, start: int = 0, count: int | None = None) -> Iterator[bytes]:
+    """Yield the header and rows ``start`` to ``start + count`` of a published CSV file, as they lie on the disk."""
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        raise NotFoundError(f"the report {folder.name} is not there any more")
+    with path.open("rb") as file:
+        yield file.readline()
+        if start == 0 and count is None:
+            while piece := file.read(_PIECE):
+                yield piece
+        else:
+            yield from islice(file, start, None if count is None else start + count)
 
 
 def row_count(folder: Path, name: str) -> int:

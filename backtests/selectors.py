@@ -69,7 +69,8 @@ def settle(spec: BacktestSpec, *, cap: int) -> BacktestSpec:
         starts.append(start)
         ends.append(end)
     if count > cap:
-        raise TooLargeError(f"{count:,} candles are more than the {cap:,} allowed here", field="to")
+        hint = "; POST /api/v1/backtests/ runs it as a job" if cap < count <= MAX_CANDLES else ""
+        raise TooLargeError(f"{count:,} candles are more than the {cap:,} allowed here{hint}", field="to")
     return spec.within(min(starts) if spec.start is None else spec.start, max(ends))
 
 

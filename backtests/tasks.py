@@ -36,7 +36,7 @@ def within_time_limit() -> Iterator[None]:
         raise ServiceUnavailableError(f"time limit {SOFT_LIMIT // 60} min, partial metrics not saved") from None
 
 
-@shared_task(queue="backtest", time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
+@shared_task(time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_backtest(job_id: int) -> None:
     """Do a run. Safe to repeat: the row lets one worker have it, and a report is replaced whole."""
     jobs.perform(Backtest, job_id, _run)
@@ -47,7 +47,7 @@ def _run(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
         return running.execute(job, progress)
 
 
-@shared_task(queue="backtest", time_limit=60)
+@shared_task(time_limit=60)
 def dispatch_backtests() -> None:
     """Take up the runs whose worker was lost, hand over those that wait, and tidy up."""
     now = timezone.now()

@@ -2,10 +2,27 @@
 
 from django.urls import URLPattern, path
 
+from backtests.api.runs import (
+    BacktestCancelView,
+    BacktestListView,
+    BacktestNowView,
+    BacktestView,
+    EquityView,
+    ReportView,
+    TradesView,
+)
 from backtests.views.reports import backtest, compare
 from backtests.views.runs import backtest_job, backtest_list, cancel_backtest, estimate
 
-api: list[URLPattern] = []
+api: list[URLPattern] = [
+    path("backtest/", BacktestNowView.as_view(), name="api-backtest-now"),
+    path("backtests/", BacktestListView.as_view(), name="api-backtests"),
+    path("backtests/<int:job_id>/", BacktestView.as_view(), name="api-backtest"),
+    path("backtests/<int:job_id>/cancel", BacktestCancelView.as_view(), name="api-backtest-cancel"),
+    path("backtests/<int:job_id>/trades/", TradesView.as_view(), name="api-backtest-trades"),
+    path("backtests/<int:job_id>/equity/", EquityView.as_view(), name="api-backtest-equity"),
+    path("backtests/<int:job_id>/report.csv", ReportView.as_view(), name="api-backtest-report"),
+]
 
 pages: list[URLPattern] = [
     path("backtest", backtest_list, name="backtests"),

@@ -28,6 +28,11 @@ def json_answer(content: Any, *, status: int = 200) -> HttpResponse:
 def file_answer(parts: Iterator[Columns], *, format_: str, name: str) -> HttpResponseBase:
     """Answer with a file made of ``parts``, each some thousand rows with the same columns."""
     chunks = csv_chunks(parts) if format_ == "csv" else parquet_chunks(parts)
+    return chunk_answer(chunks, format_=format_, name=name)
+
+
+def chunk_answer(chunks: Iterator[bytes], *, format_: str, name: str) -> HttpResponseBase:
+    """Answer with a file that is handed over piece by piece."""
     answer = StreamingHttpResponse(_in_thread(chunks), content_type=_MEDIA[format_])
     answer["Content-Disposition"] = f'attachment; filename="{name}.{format_}"'
     return answer

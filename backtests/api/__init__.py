@@ -1,0 +1,1 @@
+"""The backtests' part of the REST API."""

@@ -1,0 +1,278 @@
+"""Shapes at the edge: what a run may be asked for, made of the parameters, and how runs are told."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from backtests.engine.parameters import Parameter, ParameterType, near_matches
+from backtests.engine.spec import BacktestSpec, all_parameters, parameters_for
+from backtests.engine.strategies import STRATEGIES, Breakout
+from backtests.models import Analysis, Backtest
+from markets.errors import InvalidInputError
+from markets.serializers import (
+    FORMATS,
+    JobSerializer,
+    QuerySerializer,
+    RangeQuery,
+    TimeframeField,
+    WholeField,
+    iso_times,
+)
+from markets.series import SYMBOL_PATTERN
+
+_TIMES = ("signal_time", "entry_time", "exit_time", "time")
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class SymbolsField(serializers.Field[Any, Any, Any, Any]):
+    """One pair, or several by comma or as a list, as a comma-separated text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        items = data.split(",") if isinstance(data, str) else data
+        if not isinstance(items, list) or not items:
+            raise serializers.ValidationError("must be a pair such as BTCUSDT, or several by comma")
+        names = [item.strip() if isinstance(item, str) else "" for item in items]
+        if not all(SYMBOL_PATTERN.fullmatch(name) for name in names):
+            raise serializers.ValidationError("must be 1 to 20 of A-Z and 0-9, such as BTCUSDT, or several by comma")
+        return ",".join(names)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class StrategyField(serializers.ChoiceField):
+    """A strategy's name; an unknown one is answered with near matches."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=list(STRATEGIES), **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if data not in STRATEGIES:
+            raise serializers.ValidationError(_unknown("strategy", str(data), list(STRATEGIES)))
+        return data
+
+
+class ParameterField(serializers.Field[Any, Any, Any, Any]):
+    """One parameter, read by its own description."""
+
+    def __init__(self, parameter: Parameter, **kwargs: Any) -> None:
+        shown = f"; default {_shown(parameter.default)}" if parameter.default is not None else ""
+        super().__init__(
+            required=False, allow_null=True, help_text=f"{parameter.meaning}; {parameter.range}{shown}.", **kwargs
+        )
+        self.parameter = parameter
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        # Null is for the parameter to judge, as is everything else.
+        return (False, data) if data is None else super().validate_empty_values(data)
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return self.parameter.read(data)
+        except InvalidInputError as error:
+            raise serializers.ValidationError(str(error)) from None
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+_SCHEMA_TYPES: dict[ParameterType, Any] = {
+    ParameterType.WHOLE: OpenApiTypes.INT64,
+    ParameterType.NUMBER: OpenApiTypes.DOUBLE,
+    ParameterType.FLAG: OpenApiTypes.BOOL,
+    ParameterType.CHOICE: OpenApiTypes.STR,
+    ParameterType.CHOICES: OpenApiTypes.STR,
+}
+
+
+def parameter_field(parameter: Parameter) -> ParameterField:
+    """Return the field of a parameter, with its type for the OpenAPI schema."""
+    kind = type("ParameterField", (ParameterField,), {})
+    field: ParameterField = extend_schema_field(_SCHEMA_TYPES[parameter.type])(kind)(parameter)
+    return field
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    near = near_matches(name, known)
+    hint = f"did you mean {', '.join(near)}?" if near else f"one of {', '.join(sorted(known))}"
+    return f"unknown {what} {name[:60]!r}; {hint}"
+
+
+class SpecQuery(RangeQuery):
+    """A specification, flat: what is run, and any parameter by its name."""
+
+    symbol = SymbolsField(help_text="The pair, such as BTCUSDT; several by comma trade on one account.")
+    timeframe = TimeframeField()
+    strategy = StrategyField(default=Breakout.name)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {**super().get_fields(), **{each.name: parameter_field(each) for each in all_parameters().values()}}
+
+    def to_internal_value(self, data: Any) -> Any:
+        read = super().to_internal_value(data)
+        known = {*self.fields, "tf", "from_date", "to_date"}
+        unknown = [name for name in data if name not in known] if hasattr(data, "keys") else []
+        if unknown:
+            raise serializers.ValidationError({name: [_unknown("parameter", name, list(known))] for name in unknown})
+        return read
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Keep parameters apart, and refuse those that the strategy does not have."""
+        attrs = super().validate(attrs)
+        every = all_parameters()
+        parameters = {name: attrs.pop(name) for name in list(attrs) if name in every}
+        ours = parameters_for(attrs["strategy"], compared=parameters.get("compared"))
+        foreign = [name for name in parameters if name not in ours]
+        if foreign:
+            raise serializers.ValidationError(
+                {name: [f"{attrs['strategy']} has no parameter {name}"] for name in foreign}
+            )
+        attrs["parameters"] = {name: ours[name].read(value) for name, value in parameters.items()}
+        return attrs
+
+    def to_spec(self) -> BacktestSpec:
+        """Return what was asked; raise ``InvalidInputError`` for values that make no run together."""
+        wanted = self.validated_data
+        return BacktestSpec.of(
+            {
+                "symbol": wanted["symbol"],
+                "timeframe": wanted["timeframe"].value,
+                "from": wanted["start"],
+                "to": wanted["end"],
+                "strategy": wanted["strategy"],
+                **wanted["parameters"],
+            }
+        )
+
+
+class BacktestQuery(SpecQuery):
+    """What ``GET /api/v1/backtest/`` may ask."""
+
+    format = serializers.ChoiceField(choices=["json"], default="json")
+
+
+class BacktestRequest(SpecQuery):
+    """What ``POST /api/v1/backtests/`` may ask."""
+
+    note = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+
+class RowsQuery(QuerySerializer):
+    """Which rows of a report, and how they are told."""
+
+    CAP = 200_000
+
+    limit = WholeField(low=1, high=CAP, is_cap=True, required=False, help_text="Rows; default and cap 200,000.")
+    cursor = WholeField(low=0, high=10**12, required=False)
+    format = serializers.ChoiceField(choices=FORMATS, default="json")
+
+
+class TradeSerializer(serializers.Serializer[Any]):
+    """One trade. Prices in quote currency, quantity in base currency, times are open times of bars."""
+
+    trade = serializers.IntegerField()
+    direction = serializers.ChoiceField(choices=["long", "short"])
+    signal_kind = serializers.CharField()
+    signal_time = serializers.DateTimeField()
+    entry_time = serializers.DateTimeField()
+    entry_price = serializers.FloatField()
+    stop_price = serializers.FloatField()
+    target_price = serializers.FloatField(allow_null=True)
+    quantity = serializers.FloatField()
+    exit_time = serializers.DateTimeField()
+    exit_price = serializers.FloatField()
+    exit_reason = serializers.CharField()
+    gross_pnl = serializers.FloatField()
+    fees = serializers.FloatField()
+    slippage = serializers.FloatField()
+    net_pnl = serializers.FloatField()
+    r_multiple = serializers.FloatField()
+    mae_r = serializers.FloatField()
+    mfe_r = serializers.FloatField()
+    bars_held = serializers.IntegerField()
+    ambiguous = serializers.BooleanField()
+    resolution = serializers.ChoiceField(choices=["bar", "ltf", "fallback"])
+
+
+class EquitySerializer(serializers.Serializer[Any]):
+    """The account at the close of a bar; ``drawdown`` is a fraction of the highest equity before."""
+
+    time = serializers.DateTimeField()
+    equity = serializers.FloatField()
+    drawdown = serializers.FloatField()
+
+
+def rows_json(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return columns of a report as objects: times in ISO 8601, what is undefined as null."""
+    told = [_told(name, column) for name, column in columns.items()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*told, strict=True)]
+
+
+def _told(name: str, column: Any) -> list[Any]:
+    if name in _TIMES:
+        return iso_times(np.asarray(column, np.int64))
+    values: list[Any] = column.tolist()
+    if column.dtype.kind == "f" and np.isnan(column).any():
+        return [None if value != value else value for value in values]  # noqa: PLR0124  # only NaN differs from itself
+    return values
+
+
+class BacktestSerializer(JobSerializer):
+    """A run as a job, with where its results are."""
+
+    reports = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Backtest
+        fields = (*JobSerializer.Meta.fields, "symbol", "timeframe", "strategy", "data_digest", "reports")
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_reports(self, run: Backtest) -> dict[str, str]:
+        return report_links(run)
+
+
+def report_links(run: Backtest) -> dict[str, str]:
+    """Return the addresses of a run's results."""
+    base = f"/api/v1/backtests/{run.pk}/"
+    return {
+        "trades": f"{base}trades/",
+        "equity": f"{base}equity/",
+        "csv": f"{base}report.csv",
+        "trades_parquet": f"{base}trades/?format=parquet",
+        "equity_parquet": f"{base}equity/?format=parquet",
+        "page": f"/web/backtest/{run.pk}",
+    }
+
+
+class BacktestRowSerializer(BacktestSerializer):
+    """A run in a list: its headline metrics alone, so that a page of runs stays small."""
+
+    metrics = serializers.SerializerMethodField()
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_metrics(self, run: Backtest) -> dict[str, Any] | None:
+        return None if run.result is None else {name: run.result.get(name) for name in HEADLINES}
+
+
+HEADLINES = (
+    "trades", "win_rate", "profit_factor", "expectancy_r", "total_r", "net_profit", "return_pct", "max_drawdown_pct",
+    "sharpe", "final_equity", "ambiguous_share",
+)  # fmt: skip
+
+
+class AnalysisSerializer(JobSerializer):
+    """An analysis as a job."""
+
+    class Meta:
+        model = Analysis
+        fields = (*JobSerializer.Meta.fields, "method", "symbol", "timeframe", "strategy", "data_digest")
