@@ -179,7 +179,7 @@ def closing_together(seconds: float) -> None:
     minutes: dict[int, list[float]] = defaultdict(list)
     for (_, _, open_time), moment in closed.items():
         minutes[open_time].append(moment)
-    ends = defaultdict(list)
+    ends: dict[int, list[float]] = defaultdict(list)
     for (_, _, open_time), moments in heard.items():
         ends[open_time] += moments
     whole = [each for each, moments in minutes.items() if len(moments) == len(symbols) and ends[each]]

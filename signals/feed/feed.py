@@ -10,6 +10,7 @@ from markets.errors import FencedError, SmcError
 from markets.exchanges import SETTLE_MILLISECONDS, CandleUpdate, Connected, StreamEvent
 from markets.exchanges.binance_stream import BinanceStream
 from markets.series import SeriesKey
+from markets.services.pairs import refresh
 from signals.feed.followed import OVERDUE_SECONDS, Followed, Job
 from signals.feed.lanes import Done, Lane
 from signals.feed.series import Recovered, SeriesWork, Surroundings, Taken
@@ -26,7 +27,9 @@ _RECONCILE_SECONDS = 5.0
 # A first recovery waits this long for the connection, so that one is enough.
 _CONNECT_PATIENCE = 3.0
 _FAST_THREADS, _SLOW_THREADS = 6, 4
-_WISHES, _READER, _IDLE = "wishes", "reader", "idle"
+_WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"
+# When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
+_PAIRS_SECONDS, _PAIRS_PATIENCE = 300.0, 30.0
 
 
 class Feed:
@@ -57,6 +60,7 @@ class Feed:
         self._reconcile_at = 0.0
         self._is_reconciling = False
         self._overdue_at = 0.0
+        self._pairs_at = 0.0
         self._idle: dict[SeriesKey, int] = {}
         self._fast = Lane("live", threads=_FAST_THREADS, tell=self._inbox.put)
         self._slow = Lane("recovery", threads=_SLOW_THREADS, tell=self._inbox.put)
@@ -136,7 +140,7 @@ class Feed:
             self._reconcile_at = time.monotonic() + _RECONCILE_SECONDS
             if done.error is None:
                 self._follow(done.result)
-        elif done.name != _IDLE and done.name in self.series:
+        elif done.name in self.series:
             self._note(self.series[done.name], done)
             return SeriesKey.parse(str(done.name))
         if done.error is not None:
@@ -200,6 +204,13 @@ class Feed:
         if now >= self._overdue_at:
             self._overdue_at = now + OVERDUE_SECONDS / 2
             self._look_for_overdue(now)
+        if now >= self._pairs_at and (not self._pairs_at or self._is_any_missing(now)):
+            self._pairs_at = now + _PAIRS_SECONDS
+            self._slow.submit(_PAIRS, lambda: refresh(self._around.exchange))
+
+    def _is_any_missing(self, now: float) -> bool:
+        since = (followed.overdue_since for followed in self.series.values() if not followed.is_halted)
+        return any(each is not None and now - each > _PAIRS_PATIENCE for each in since)
 
     def _follow(self, wishes: Wishes) -> None:
         """Follow exactly the wanted series."""

@@ -211,7 +211,7 @@ def workers(folder: Path, exchange: Replay, **options: Any) -> Iterator[Workers]
 def named(rows: list[sqlite3.Row]) -> Found:
     """Return rows of the ledger as ``batch`` names signals."""
     names = ("scale", "kind", "direction", "event_time", "ref_time", "confirm_time")
-    return {tuple(row[name] for name in names) for row in rows}  # type: ignore[misc]
+    return {tuple(row[name] for name in names) for row in rows}
 
 
 def check_all(rig: Workers, exchange: Replay) -> int:

@@ -32,7 +32,7 @@ def followed() -> Followed:
     return series
 
 
-def test_a_new_series_is_recovered_before_anything_is_taken():
+def test_a_new_series_is_recovered_before_anything_is_taken() -> None:
     now = time.monotonic()
     series = Followed(cast(Any, None), ask_at=now + 3, moved_at=now)
     series.note_update(update(1))
@@ -41,13 +41,13 @@ def test_a_new_series_is_recovered_before_anything_is_taken():
     assert series.state(now, is_connected=True) == State.CATCHING_UP
 
 
-def test_while_a_job_is_under_way_no_other_begins(followed: Followed):
+def test_while_a_job_is_under_way_no_other_begins(followed: Followed) -> None:
     followed.note_update(update(1))
     followed.job = Job.TAKE
     assert followed.next_job(time.monotonic()) is None
 
 
-def test_a_closed_candle_comes_before_a_forming_one_and_ends_it(followed: Followed):
+def test_a_closed_candle_comes_before_a_forming_one_and_ends_it(followed: Followed) -> None:
     followed.note_update(update(1, is_closed=False))
     assert followed.next_job(time.monotonic()) == Job.PREVIEW
     followed.note_update(update(1))
@@ -55,7 +55,7 @@ def test_a_closed_candle_comes_before_a_forming_one_and_ends_it(followed: Follow
     assert followed.next_job(time.monotonic()) == Job.TAKE
 
 
-def test_forming_candles_are_told_four_times_a_second(followed: Followed):
+def test_forming_candles_are_told_four_times_a_second(followed: Followed) -> None:
     now = time.monotonic()
     followed.note_update(update(1, is_closed=False))
     followed.previewed_at = now
@@ -63,7 +63,7 @@ def test_forming_candles_are_told_four_times_a_second(followed: Followed):
     assert followed.next_job(now + 0.25) == Job.PREVIEW
 
 
-def test_a_hole_holds_the_candles_behind_it_until_rest_was_asked(followed: Followed):
+def test_a_hole_holds_the_candles_behind_it_until_rest_was_asked(followed: Followed) -> None:
     left = (update(5), update(6))
     followed.note_taken(Taken(2 * MINUTE, 1, left, Gap(3 * MINUTE, 5 * MINUTE)))
     assert list(followed.held) == list(left)
@@ -74,7 +74,7 @@ def test_a_hole_holds_the_candles_behind_it_until_rest_was_asked(followed: Follo
     assert followed.next_job(time.monotonic()) == Job.TAKE
 
 
-def test_a_hole_the_exchange_may_fill_yet_is_asked_for_again(followed: Followed):
+def test_a_hole_the_exchange_may_fill_yet_is_asked_for_again(followed: Followed) -> None:
     followed.note_recovered(Recovered(2 * MINUTE, Gap(3 * MINUTE, 5 * MINUTE)))
     now = time.monotonic()
     assert followed.next_job(now) is None
@@ -82,7 +82,7 @@ def test_a_hole_the_exchange_may_fill_yet_is_asked_for_again(followed: Followed)
     assert followed.state(now, is_connected=True) == State.GAPPED
 
 
-def test_failures_are_paused_ever_longer_up_to_a_limit(followed: Followed):
+def test_failures_are_paused_ever_longer_up_to_a_limit(followed: Followed) -> None:
     pauses = [followed.note_failure(ExchangeUnavailableError("away")) for _ in range(8)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
     assert followed.state(time.monotonic(), is_connected=True) == State.DOWN
@@ -91,11 +91,11 @@ def test_failures_are_paused_ever_longer_up_to_a_limit(followed: Followed):
     assert followed.next_job(time.monotonic()) is None
 
 
-def test_a_pause_the_exchange_asked_for_is_kept(followed: Followed):
+def test_a_pause_the_exchange_asked_for_is_kept(followed: Followed) -> None:
     assert followed.note_failure(RateLimitedError("banned", retry_after_seconds=120)) == 120
 
 
-def test_too_much_held_back_is_fetched_instead(followed: Followed, monkeypatch: pytest.MonkeyPatch):
+def test_too_much_held_back_is_fetched_instead(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_HELD", 3)
     for minute in range(5):
         followed.note_update(update(minute))
@@ -103,7 +103,7 @@ def test_too_much_held_back_is_fetched_instead(followed: Followed, monkeypatch: 
     assert followed.next_job(time.monotonic()) == Job.RECOVER
 
 
-def test_an_overdue_candle_is_asked_for_after_a_second_and_then_more_seldom(followed: Followed):
+def test_an_overdue_candle_is_asked_for_after_a_second_and_then_more_seldom(followed: Followed) -> None:
     began = time.monotonic()
     asked = []
     for tenth in range(1_200):
@@ -119,7 +119,7 @@ def test_an_overdue_candle_is_asked_for_after_a_second_and_then_more_seldom(foll
     assert followed.state(began + 120, is_connected=True) == State.STALE
 
 
-def test_a_candle_that_came_ends_the_worry(followed: Followed):
+def test_a_candle_that_came_ends_the_worry(followed: Followed) -> None:
     now = time.monotonic()
     followed.note_overdue(now - 5)
     followed.note_taken(Taken(MINUTE, 1))
@@ -127,18 +127,18 @@ def test_a_candle_that_came_ends_the_worry(followed: Followed):
     assert followed.state(now, is_connected=True) == State.LIVE
 
 
-def test_a_market_without_trading_is_halted_and_not_stale(followed: Followed):
+def test_a_market_without_trading_is_halted_and_not_stale(followed: Followed) -> None:
     now = time.monotonic()
     followed.is_halted = True
     followed.note_overdue(now - 5)
     assert followed.state(now, is_connected=True) == State.HALTED
 
 
-def test_without_a_connection_nothing_is_live(followed: Followed):
+def test_without_a_connection_nothing_is_live(followed: Followed) -> None:
     assert followed.state(time.monotonic(), is_connected=False) == State.STALE
 
 
-def test_changes_by_another_process_are_judged(followed: Followed):
+def test_changes_by_another_process_are_judged(followed: Followed) -> None:
     followed.note_edit(3)
     assert followed.next_job(time.monotonic()) is None
     followed.note_edit(4)

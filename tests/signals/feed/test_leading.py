@@ -28,13 +28,13 @@ def redis() -> Iterator["Redis"]:
     client.close()
 
 
-def test_each_leader_has_a_higher_number(tmp_path: Path):
+def test_each_leader_has_a_higher_number(tmp_path: Path) -> None:
     fences = [Fence(tmp_path / "epoch") for _ in range(5)]
     numbers = [fence.take() for fence in fences]
     assert numbers == sorted(set(numbers))
 
 
-def test_a_former_leader_is_kept_from_writing(tmp_path: Path):
+def test_a_former_leader_is_kept_from_writing(tmp_path: Path) -> None:
     former, leader = Fence(tmp_path / "epoch"), Fence(tmp_path / "epoch")
     former.take()
     with former.hold():
@@ -48,14 +48,14 @@ def test_a_former_leader_is_kept_from_writing(tmp_path: Path):
         leader.check()
 
 
-def test_a_folder_that_was_emptied_does_not_lower_the_number(tmp_path: Path):
+def test_a_folder_that_was_emptied_does_not_lower_the_number(tmp_path: Path) -> None:
     fence = Fence(tmp_path / "epoch")
     first = fence.take()
     (tmp_path / "epoch").unlink()
     assert Fence(tmp_path / "epoch").take() >= first
 
 
-def test_a_takeover_waits_for_a_write_under_way(tmp_path: Path):
+def test_a_takeover_waits_for_a_write_under_way(tmp_path: Path) -> None:
     former, leader = Fence(tmp_path / "epoch"), Fence(tmp_path / "epoch")
     former.take()
     order: list[str] = []
@@ -73,14 +73,14 @@ def test_a_takeover_waits_for_a_write_under_way(tmp_path: Path):
     assert order == ["written", "taken"]
 
 
-def test_writes_of_a_leader_do_not_wait_for_each_other(tmp_path: Path):
+def test_writes_of_a_leader_do_not_wait_for_each_other(tmp_path: Path) -> None:
     fence = Fence(tmp_path / "epoch")
     fence.take()
     with fence.hold(), fence.hold():
         pass
 
 
-def test_the_lease_has_one_holder(redis: "Redis"):
+def test_the_lease_has_one_holder(redis: "Redis") -> None:
     first, second = Lease(redis, shard="1of1"), Lease(redis, shard="1of1")
     assert first.acquire()
     assert not second.acquire()
@@ -92,12 +92,12 @@ def test_the_lease_has_one_holder(redis: "Redis"):
     assert second.acquire()
 
 
-def test_shards_have_leases_of_their_own(redis: "Redis"):
+def test_shards_have_leases_of_their_own(redis: "Redis") -> None:
     assert Lease(redis, shard="1of2").acquire()
     assert Lease(redis, shard="2of2").acquire()
 
 
-def test_a_lease_that_was_lost_with_redis_is_taken_again(redis: "Redis"):
+def test_a_lease_that_was_lost_with_redis_is_taken_again(redis: "Redis") -> None:
     lease = Lease(redis, shard="1of1")
     assert lease.acquire()
     redis.flushdb()
@@ -105,7 +105,7 @@ def test_a_lease_that_was_lost_with_redis_is_taken_again(redis: "Redis"):
     assert not Lease(redis, shard="1of1").acquire()
 
 
-def test_a_lease_ends_by_itself(redis: "Redis", monkeypatch: pytest.MonkeyPatch):
+def test_a_lease_ends_by_itself(redis: "Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signals.feed.lease.TTL_SECONDS", 0.2)
     assert Lease(redis, shard="1of1").acquire()
     other = Lease(redis, shard="1of1")
@@ -115,7 +115,7 @@ def test_a_lease_ends_by_itself(redis: "Redis", monkeypatch: pytest.MonkeyPatch)
         time.sleep(0.02)
 
 
-def test_no_answer_from_redis_takes_no_lead_away():
+def test_no_answer_from_redis_takes_no_lead_away() -> None:
     nowhere = Lease(Redis(port=1, retry=Retry(NoBackoff(), 0)), shard="1of1")
     assert nowhere.renew() is None
 
@@ -130,7 +130,7 @@ sys.stdin.read()
 
 
 @pytest.mark.processes
-def test_the_lease_of_a_killed_process_is_taken_at_once_and_of_a_live_one_never(redis: "Redis"):
+def test_the_lease_of_a_killed_process_is_taken_at_once_and_of_a_live_one_never(redis: "Redis") -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLDER, settings.REDIS_URLS[3]],
         cwd=settings.BASE_DIR,

@@ -18,7 +18,7 @@ IS_FULL = os.environ.get("SMC_FULL") == "1"
 pytestmark = [pytest.mark.processes, pytest.mark.broker]
 
 
-def test_stream_worker_kill9_at_random(tmp_path: Path):
+def test_stream_worker_kill9_at_random(tmp_path: Path) -> None:
     """Killed again and again: no candle missing or double, no signal missing, changed, or said twice."""
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
@@ -38,7 +38,7 @@ def test_stream_worker_kill9_at_random(tmp_path: Path):
         assert check_all(rig, exchange) > 50
 
 
-def test_two_streams_one_leader(tmp_path: Path):
+def test_two_streams_one_leader(tmp_path: Path) -> None:
     """One leads and one stands by; when the leader is killed the other leads within 15 s, and nothing is done twice."""
     with (
         replay(symbols=["BTCUSDT"], speed=300) as exchange,
@@ -64,7 +64,7 @@ def test_two_streams_one_leader(tmp_path: Path):
         assert check_all(rig, exchange) > 10
 
 
-def test_paused_leader_fenced(tmp_path: Path):
+def test_paused_leader_fenced(tmp_path: Path) -> None:
     """A leader that was stopped loses the lead; woken, it stands by and has written and said nothing."""
     with (
         replay(symbols=["BTCUSDT"], speed=300) as exchange,
@@ -87,7 +87,7 @@ def test_paused_leader_fenced(tmp_path: Path):
         assert check_all(rig, exchange) > 10
 
 
-def test_live_backtest_parity(tmp_path: Path):
+def test_live_backtest_parity(tmp_path: Path) -> None:
     """Live candles with clean restarts and lost connections give the signals of one batch, with equal times."""
     count = 1_500 if IS_FULL else 200
     with (
@@ -97,7 +97,7 @@ def test_live_backtest_parity(tmp_path: Path):
         rig.await_live(worker := rig.start())
         start = exchange.time()
         for part in (0.3, 0.6, 1.0):
-            eventually(lambda part=part: exchange.time() > start + part * count * 60_000, seconds=300)
+            exchange.wait_until(start + round(part * count) * 60_000, timeout_seconds=300)
             if part < 1.0:
                 exchange.fault("rst")
                 began = time.monotonic()
@@ -108,7 +108,7 @@ def test_live_backtest_parity(tmp_path: Path):
         assert check_all(rig, exchange) > count / 10
 
 
-def test_two_shards_share_the_pairs(tmp_path: Path):
+def test_two_shards_share_the_pairs(tmp_path: Path) -> None:
     """Each follows pairs of its own; together they follow all, and number what they say on one channel."""
     symbols = ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"]
     with (
@@ -129,7 +129,7 @@ def test_two_shards_share_the_pairs(tmp_path: Path):
         check_all(rig, exchange)
 
 
-def test_redis_killed_and_come_back_costs_no_candle_and_no_signal(tmp_path: Path):
+def test_redis_killed_and_come_back_costs_no_candle_and_no_signal(tmp_path: Path) -> None:
     """While Redis is away candles are stored and judged on; what was found is said when it is back."""
     server = start_server(tmp_path / "redis")
     with (

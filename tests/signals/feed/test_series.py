@@ -1,7 +1,6 @@
 """The work for one series, step by step: its candles stored, judged, entered and told, each once."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -102,14 +101,14 @@ def fence(tmp_path_factory: pytest.TempPathFactory) -> Fence:
 
 
 @pytest.fixture
-def rig(fence: Fence) -> Iterator[Rig]:
+def rig(fence: Fence) -> Rig:
     rig = Rig(fence)
     rig.work.recover()
     rig.ears.messages.clear()
     return rig
 
 
-def test_history_is_fetched_and_judged_and_not_told_as_new(fence: Fence):
+def test_history_is_fetched_and_judged_and_not_told_as_new(fence: Fence) -> None:
     rig = Rig(fence)
     recovered = rig.work.recover()
     assert rig.stored == rig.exchange.rows[:HISTORY]
@@ -119,7 +118,7 @@ def test_history_is_fetched_and_judged_and_not_told_as_new(fence: Fence):
     assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}"}
 
 
-def test_a_live_candle_is_stored_judged_entered_and_told(rig: Rig):
+def test_a_live_candle_is_stored_judged_entered_and_told(rig: Rig) -> None:
     for index in range(HISTORY, LENGTH):
         taken = rig.live(index)
         assert (taken.count, taken.gap) == (1, None)
@@ -135,13 +134,13 @@ def test_a_live_candle_is_stored_judged_entered_and_told(rig: Rig):
     assert {each["id"] for message in candles for each in message["signals"]} >= {message["id"] for message in told}
 
 
-def test_many_candles_at_once_give_what_one_by_one_gives(rig: Rig):
+def test_many_candles_at_once_give_what_one_by_one_gives(rig: Rig) -> None:
     taken = rig.live(*range(HISTORY, LENGTH))
     assert taken.count == LENGTH - HISTORY
     assert rig.told() == rig.batch()
 
 
-def test_engine_holds_on_gap(rig: Rig):
+def test_engine_holds_on_gap(rig: Rig) -> None:
     """Candles behind a hole are neither stored nor judged until REST has filled it; then they are, in order."""
     gapped = rig.live(HISTORY, HISTORY + 3, HISTORY + 4)
     assert gapped.count == 1
@@ -154,7 +153,7 @@ def test_engine_holds_on_gap(rig: Rig):
     assert rig.told() == rig.batch()
 
 
-def test_what_was_held_behind_a_hole_is_taken_when_rest_has_only_the_hole(rig: Rig):
+def test_what_was_held_behind_a_hole_is_taken_when_rest_has_only_the_hole(rig: Rig) -> None:
     gapped = rig.live(HISTORY, HISTORY + 3)
     rig.exchange.move_to(HISTORY + 3)
     rig.work.recover()
@@ -162,7 +161,7 @@ def test_what_was_held_behind_a_hole_is_taken_when_rest_has_only_the_hole(rig: R
     assert rig.stored == rig.exchange.rows[: HISTORY + 4]
 
 
-def test_a_hole_of_the_exchange_holds_signals_until_it_is_proven(rig: Rig):
+def test_a_hole_of_the_exchange_holds_signals_until_it_is_proven(rig: Rig) -> None:
     hole = [rig.exchange.rows[HISTORY + 1].open_time, rig.exchange.rows[HISTORY + 2].open_time]
     rig.exchange.missing = set(hole)
     gapped = rig.live(HISTORY, HISTORY + 3)
@@ -177,7 +176,7 @@ def test_a_hole_of_the_exchange_holds_signals_until_it_is_proven(rig: Rig):
     assert rig.live(HISTORY + 4).count == 1
 
 
-def test_late_signal_flag(rig: Rig):
+def test_late_signal_flag(rig: Rig) -> None:
     """What is found while catching up is late: entered and told as such, without a latency."""
     rig.exchange.move_to(LENGTH)
     rig.work.recover()
@@ -188,7 +187,7 @@ def test_late_signal_flag(rig: Rig):
     assert all(message["late"] is True for message in told)
 
 
-def test_a_live_candle_that_waited_long_is_late(rig: Rig):
+def test_a_live_candle_that_waited_long_is_late(rig: Rig) -> None:
     rig.exchange.move_to(LENGTH)
     old = [
         replace(rig.exchange.update(index), received_at=time.monotonic() - 60) for index in range(HISTORY, LENGTH - 1)
@@ -198,7 +197,7 @@ def test_a_live_candle_that_waited_long_is_late(rig: Rig):
     assert all(row.is_late == (row.confirm_time < newest) for row in rig.ledger)
 
 
-def test_restart_no_realert(rig: Rig):
+def test_restart_no_realert(rig: Rig) -> None:
     """Ten restarts: nothing is entered or told twice, nothing is missing."""
     at = HISTORY
     for _ in range(10):
@@ -212,14 +211,14 @@ def test_restart_no_realert(rig: Rig):
     assert rig.told() == rig.batch()
 
 
-def test_candles_told_twice_change_nothing(rig: Rig):
+def test_candles_told_twice_change_nothing(rig: Rig) -> None:
     for _ in range(3):
         rig.work.take([rig.exchange.update(HISTORY - 1), rig.exchange.update(HISTORY)])
     assert rig.stored == rig.exchange.rows[: HISTORY + 1]
     assert not Revision.objects.exists()
 
 
-def test_a_candle_the_stream_tells_in_two_ways_is_settled_by_rest(rig: Rig):
+def test_a_candle_the_stream_tells_in_two_ways_is_settled_by_rest(rig: Rig) -> None:
     """The first stays until the exchange's REST has spoken; what it says is a revision."""
     final = rig.exchange.rows[HISTORY]
     early = final._replace(close=final.open, high=max(final.open, final.high))
@@ -233,12 +232,12 @@ def test_a_candle_the_stream_tells_in_two_ways_is_settled_by_rest(rig: Rig):
     assert Revision.objects.filter(series=rig.row).count() == 1
 
 
-def test_an_old_candle_told_again_by_the_stream_asks_nobody(rig: Rig):
+def test_an_old_candle_told_again_by_the_stream_asks_nobody(rig: Rig) -> None:
     old = rig.exchange.rows[10]
     assert not rig.work.take([rig.exchange.update(10, old._replace(close=old.open))]).is_doubtful
 
 
-def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig):
+def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig) -> None:
     rig.live(*range(HISTORY, HISTORY + 60))
     before = {row.pk for row in rig.ledger}
     changed = [
@@ -256,7 +255,7 @@ def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig):
     assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}", "signals"}
 
 
-def test_a_forming_candle_is_previewed_and_never_judged(rig: Rig):
+def test_a_forming_candle_is_previewed_and_never_judged(rig: Rig) -> None:
     rows = rig.exchange.rows
     for index in range(HISTORY, HISTORY + 60):
         wild = rows[index]._replace(
@@ -272,14 +271,14 @@ def test_a_forming_candle_is_previewed_and_never_judged(rig: Rig):
     assert any(message["signals"] for message in forming)
 
 
-def test_a_forming_candle_that_is_over_is_not_told(rig: Rig):
+def test_a_forming_candle_that_is_over_is_not_told(rig: Rig) -> None:
     rig.live(HISTORY)
     rig.ears.messages.clear()
     rig.work.preview(rig.exchange.update(HISTORY, is_closed=False))
     assert rig.ears.messages == []
 
 
-def test_without_the_exchange_what_is_stored_is_judged_all_the_same(fence: Fence):
+def test_without_the_exchange_what_is_stored_is_judged_all_the_same(fence: Fence) -> None:
     rig = Rig(fence)
     record(rig.series, Candles.of(rig.exchange.rows[:200]), source=Source.FILE)
     rig.exchange.error = ExchangeUnavailableError("away")
@@ -288,7 +287,7 @@ def test_without_the_exchange_what_is_stored_is_judged_all_the_same(fence: Fence
     assert rig.work.through == rig.exchange.rows[199].open_time
 
 
-def test_a_fenced_leader_writes_and_tells_nothing(rig: Rig):
+def test_a_fenced_leader_writes_and_tells_nothing(rig: Rig) -> None:
     Fence(rig.fence._path).take()
     updates: list[CandleUpdate] = [rig.exchange.update(index) for index in range(HISTORY, LENGTH)]
     with pytest.raises(FencedError):

@@ -92,7 +92,9 @@ async def sent(publisher: Publisher, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_message_reaches_every_socket_that_asked_for_its_channel(open_socket: Open, publisher: Publisher):
+async def test_a_message_reaches_every_socket_that_asked_for_its_channel(
+    open_socket: Open, publisher: Publisher
+) -> None:
     clients = [await open_socket() for _ in range(3)]
     for client in clients:
         await client.subscribe("signals")
@@ -103,14 +105,14 @@ async def test_a_message_reaches_every_socket_that_asked_for_its_channel(open_so
         assert (second["id"], second["seq"]) == ("s2", first["seq"] + 1)
 
 
-async def test_the_first_message_of_an_empty_channel_arrives_as_itself(open_socket: Open, publisher: Publisher):
+async def test_the_first_message_of_an_empty_channel_arrives_as_itself(open_socket: Open, publisher: Publisher) -> None:
     client = await open_socket()
     assert await client.subscribe("signals") == {"signals": 0}
     send(publisher, 1)
     assert (await client.hear())["id"] == "s1"
 
 
-async def test_ws_resume(open_socket: Open, publisher: Publisher):
+async def test_ws_resume(open_socket: Open, publisher: Publisher) -> None:
     """A browser that slept gets what it missed, in order and once; one that slept too long is told to fetch."""
     client = await open_socket()
     await client.subscribe("signals")
@@ -132,7 +134,7 @@ async def test_ws_resume(open_socket: Open, publisher: Publisher):
     assert (reset["t"], reset["seq"]) == ("reset", newest["signals"])
 
 
-async def test_ws_seq_resync(open_socket: Open, publisher: Publisher):
+async def test_ws_seq_resync(open_socket: Open, publisher: Publisher) -> None:
     """What the channel layer loses is found in the stream, and told in order and once."""
     client = await open_socket()
     await client.subscribe("signals")
@@ -150,7 +152,7 @@ async def test_ws_seq_resync(open_socket: Open, publisher: Publisher):
     ]
 
 
-async def test_the_last_message_is_not_lost_either(open_socket: Open, publisher: Publisher):
+async def test_the_last_message_is_not_lost_either(open_socket: Open, publisher: Publisher) -> None:
     client = await open_socket()
     await client.subscribe("signals")
     await hub()._layer.group_discard("live.signals", hub()._name)
@@ -158,7 +160,7 @@ async def test_the_last_message_is_not_lost_either(open_socket: Open, publisher:
     assert (await client.hear())["id"] == "s1"
 
 
-async def test_a_reader_that_sleeps_delays_nobody_and_misses_nothing(open_socket: Open, publisher: Publisher):
+async def test_a_reader_that_sleeps_delays_nobody_and_misses_nothing(open_socket: Open, publisher: Publisher) -> None:
     sleeper, reader = await open_socket(), await open_socket()
     for client in (sleeper, reader):
         await client.subscribe("signals")
@@ -190,7 +192,7 @@ async def test_a_reader_that_sleeps_delays_nobody_and_misses_nothing(open_socket
 )
 async def test_bad_messages_get_an_error_and_the_socket_goes_on(
     open_socket: Open, publisher: Publisher, text: str, code: str
-):
+) -> None:
     client = await open_socket()
     await client.socket.send(text)
     error = await client.hear()
@@ -201,7 +203,7 @@ async def test_bad_messages_get_an_error_and_the_socket_goes_on(
     assert (await client.hear())["id"] == "s1"
 
 
-async def test_of_several_channels_the_good_ones_are_followed(open_socket: Open, publisher: Publisher):
+async def test_of_several_channels_the_good_ones_are_followed(open_socket: Open, publisher: Publisher) -> None:
     client = await open_socket()
     await client.say(op="sub", ch=["k:NOSUCH:1m", "signals"])
     assert (await client.hear("error"))["ch"] == "k:NOSUCH:1m"
@@ -210,7 +212,7 @@ async def test_of_several_channels_the_good_ones_are_followed(open_socket: Open,
     assert (await client.hear("signal"))["id"] == "s1"
 
 
-async def test_a_message_too_long_ends_the_socket_that_sent_it(open_socket: Open):
+async def test_a_message_too_long_ends_the_socket_that_sent_it(open_socket: Open) -> None:
     client, other = await open_socket(), await open_socket()
     await client.socket.send(json.dumps({"op": "ping", "pad": "x" * 20_000}))
     assert (await client.hear("error"))["code"] == "too-large"
@@ -220,7 +222,7 @@ async def test_a_message_too_long_ends_the_socket_that_sent_it(open_socket: Open
     assert (await other.hear("hb"))["t"] == "hb"
 
 
-async def test_too_many_messages_are_refused_and_then_end_the_socket(open_socket: Open):
+async def test_too_many_messages_are_refused_and_then_end_the_socket(open_socket: Open) -> None:
     client = await open_socket()
     for _ in range(140):
         await client.say(op="unsub", ch=["signals"])
@@ -230,7 +232,7 @@ async def test_too_many_messages_are_refused_and_then_end_the_socket(open_socket
     assert (event["type"], event["code"]) == ("websocket.close", 1008)
 
 
-async def test_a_series_of_the_database_can_be_followed_and_left(open_socket: Open, publisher: Publisher):
+async def test_a_series_of_the_database_can_be_followed_and_left(open_socket: Open, publisher: Publisher) -> None:
     from asgiref.sync import sync_to_async
 
     await sync_to_async(ensure_series)(SeriesKey.parse("BTCUSDT:1m"))
@@ -246,7 +248,7 @@ async def test_a_series_of_the_database_can_be_followed_and_left(open_socket: Op
     assert "k:BTCUSDT:1m" not in hub()._rings
 
 
-async def test_a_job_is_told_as_it_is_and_as_it_changes(open_socket: Open):
+async def test_a_job_is_told_as_it_is_and_as_it_changes(open_socket: Open) -> None:
     from asgiref.sync import sync_to_async
 
     job = await sync_to_async(Backfill.objects.create)(kind="backfill", symbol="BTCUSDT", timeframe="1m")
@@ -259,7 +261,7 @@ async def test_a_job_is_told_as_it_is_and_as_it_changes(open_socket: Open):
     assert (running["state"], running["progress"], running["seq"]) == ("running", 0.5, told["seq"] + 1)
 
 
-async def test_the_status_is_told_at_once_and_silence_is_not_health(open_socket: Open):
+async def test_the_status_is_told_at_once_and_silence_is_not_health(open_socket: Open) -> None:
     client = await open_socket()
     await client.subscribe("status")
     status = await client.hear("status")
@@ -270,7 +272,7 @@ async def test_the_status_is_told_at_once_and_silence_is_not_health(open_socket:
     ("origin", "host"),
     [(None, "localhost:8000"), ("http://localhost:8000", "localhost:8000"), ("http://127.0.0.1", "127.0.0.1:80")],
 )
-async def test_programs_and_our_own_pages_may_open_a_socket(open_socket: Open, origin: str | None, host: str):
+async def test_programs_and_our_own_pages_may_open_a_socket(open_socket: Open, origin: str | None, host: str) -> None:
     await open_socket(origin=origin, host=host)
 
 
@@ -288,12 +290,12 @@ async def test_programs_and_our_own_pages_may_open_a_socket(open_socket: Open, o
         ("http://localhost:abc", "localhost:8000", 403),
     ],
 )
-async def test_foreign_pages_are_refused_before_the_socket_is_open(origin: str, host: str, status: int):
+async def test_foreign_pages_are_refused_before_the_socket_is_open(origin: str, host: str, status: int) -> None:
     headers = [(b"host", host.encode()), (b"origin", origin.encode())]
     assert await Socket(application, headers).connect() == 4000 + status
 
 
-async def test_redis_lost_and_come_back_empty_resets_those_who_listen(open_socket: Open, publisher: Publisher):
+async def test_redis_lost_and_come_back_empty_resets_those_who_listen(open_socket: Open, publisher: Publisher) -> None:
     client = await open_socket()
     await client.subscribe("signals")
     send(publisher, 1)
@@ -309,7 +311,7 @@ async def test_redis_lost_and_come_back_empty_resets_those_who_listen(open_socke
     assert (await client.hear())["id"] == "s3"
 
 
-async def test_ws_redis_down(open_socket: Open, publisher: Publisher):
+async def test_ws_redis_down(open_socket: Open, publisher: Publisher) -> None:
     """Connections to Redis that break cost nothing: what was sent meanwhile arrives, in order and once."""
     client = await open_socket()
     await client.subscribe("signals")

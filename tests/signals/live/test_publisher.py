@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -32,10 +33,11 @@ def start(epoch: int = 1) -> Publisher:
 
 
 def kept(redis: "Redis", channel: str) -> list[tuple[int, bytes]]:
-    return [(int(key.partition(b"-")[0]), fields[b"m"]) for key, fields in redis.xrange(stream_key(channel))]
+    rows: Any = redis.xrange(stream_key(channel))
+    return [(int(key.partition(b"-")[0]), fields[b"m"]) for key, fields in rows]
 
 
-def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis"):
+def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis") -> None:
     publisher = start()
     for number in range(700):
         publisher.send("signals", body("signals", "mark", {"n": number}))
@@ -47,7 +49,7 @@ def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis"):
     assert abs(numbers[-1] - 700 - time.time() * 1000) < 60_000
 
 
-def test_numbers_go_on_after_a_restart(redis: "Redis"):
+def test_numbers_go_on_after_a_restart(redis: "Redis") -> None:
     for epoch in (1, 2, 3):
         publisher = start(epoch)
         publisher.send("signals", body("signals", "mark", {}))
@@ -56,7 +58,7 @@ def test_numbers_go_on_after_a_restart(redis: "Redis"):
     assert numbers == list(range(numbers[0], numbers[0] + 3))
 
 
-def test_a_former_leader_publishes_nothing_once_the_next_has(redis: "Redis"):
+def test_a_former_leader_publishes_nothing_once_the_next_has(redis: "Redis") -> None:
     former, leader = start(1), start(2)
     former.send("signals", body("signals", "mark", {"from": "former"}))
     eventually(lambda: former.sent == 1)
@@ -69,7 +71,7 @@ def test_a_former_leader_publishes_nothing_once_the_next_has(redis: "Redis"):
     assert len(kept(redis, "signals")) == 2
 
 
-def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_closed_one(redis: "Redis"):
+def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_closed_one(redis: "Redis") -> None:
     publisher = Publisher(URL, epoch=1)
     for number in range(5):
         publisher.send("k:A:1m", f'"forming{number}"', is_forming=True)
@@ -81,7 +83,7 @@ def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_clos
     assert [text for _, text in kept(redis, "k:A:1m")] == [b'"closed"', b'"next"']
 
 
-def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis"):
+def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis") -> None:
     publisher = Publisher(URL, epoch=5)
     publisher._numbered = 3
     redis.hset("smc:live:leader:1of1", mapping={"epoch": 5, "sent": 4})
@@ -93,7 +95,7 @@ def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis"):
     assert [text for _, text in kept(redis, "signals")] == [b'"new"']
 
 
-def test_candles_are_given_up_before_signals_when_redis_is_away_for_long():
+def test_candles_are_given_up_before_signals_when_redis_is_away_for_long() -> None:
     publisher = Publisher("redis://127.0.0.1:1/1", epoch=1)
     publisher.send("signals", "the signal")
     for number in range(25_000):
