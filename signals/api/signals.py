@@ -46,8 +46,8 @@ class SignalListView(APIView):
         page = selectors.signals(filter_, limit=wanted.get("limit", _DEFAULT_LIMIT), cursor=wanted.get("cursor"))
         results = [signal_json(row) for row in page.rows]
         if wanted["context"]:
-            for told, row in zip(results, page.rows, strict=True):
-                told["context"] = selectors.context(row, wanted["context"])
+            for told, context in zip(results, selectors.contexts(page.rows, wanted["context"]), strict=True):
+                told["context"] = context
         return json_answer({"next": _next(request, page.next_cursor), "results": results})
 
 

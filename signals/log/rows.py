@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.errors import NotFoundError
+from markets.errors import InvalidInputError, NotFoundError
 from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Kind, SignalTable
 from signals.engine.kinds import STATUS_TEXT, TAG_TEXT, Mark
@@ -96,7 +96,7 @@ class SignalId(NamedTuple):
                 int(event),
                 int(ref),
             )
-        except (ValueError, KeyError, NotFoundError):
+        except (ValueError, KeyError, InvalidInputError):
             raise NotFoundError(f"no signal has the id {text[:100]!r}") from None
         return parsed
 

@@ -1,13 +1,13 @@
 """Reads of signals: lists as of any moment, counts, context, zones, and the ledger."""
 
 from signals.log import SignalRow
-from signals.selectors.context import Bias, NearZone, bias, context, zones_near
+from signals.selectors.context import Bias, NearZone, bias, context, contexts, zones_near
 from signals.selectors.ledger import ledger
 from signals.selectors.listing import SignalFilter, SignalPage, signal, signals
 from signals.selectors.logs import fresh_view, signal_log, stored_series
 from signals.selectors.summaries import summary
 
 __all__ = [
-    "Bias", "NearZone", "SignalFilter", "SignalPage", "SignalRow", "bias", "context", "fresh_view", "ledger", "signal",
-    "signal_log", "signals", "stored_series", "summary", "zones_near",
+    "Bias", "NearZone", "SignalFilter", "SignalPage", "SignalRow", "bias", "context", "contexts", "fresh_view", "ledger",
+    "signal", "signal_log", "signals", "stored_series", "summary", "zones_near",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Where a series stands: its trend and range position at any moment, and the open zones near its price."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from markets.candles import Candles
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
-from signals.engine import Detector, scale_params
+from signals.engine import Detector, Run, scale_params
 from signals.log import SignalRow
 from signals.log.rows import UNSET
 from signals.selectors.logs import fresh_view, mends
@@ -43,20 +44,32 @@ class NearZone:
 
 def bias(series: SeriesKey, *, scale: str = "internal") -> Bias | None:
     """Return where a series stands after its last stored candle; None where nothing is stored."""
-    path = _path(series, scale)
-    return path.at(len(path.open_time) - 1)
+    course = course_of(series, scale)
+    return course.at(len(course.open_time) - 1)
 
 
 def context(row: SignalRow, timeframes: Sequence[Timeframe], *, scale: str = "internal") -> dict[str, Any]:
     """Return trend and range position of other timeframes, from candles that had closed when the signal was confirmed.
 
-    A timeframe without such a candle is None. ``open_time`` is not told: the candle is the last that had closed.
+    A timeframe without such a candle is None.
     """
-    told: dict[str, Any] = {}
-    for timeframe in timeframes:
-        path = _path(SeriesKey(row.symbol, timeframe), scale)
-        known = path.at(path.known_at(row.confirmed_at))
-        told[timeframe.value] = None if known is None else {"trend": known.trend, "range_pos": known.range_pos}
+    return contexts([row], timeframes, scale=scale)[0]
+
+
+def contexts(
+    rows: Sequence[SignalRow], timeframes: Sequence[Timeframe], *, scale: str = "internal"
+) -> list[dict[str, Any]]:
+    """Return the ``context`` of many signals; each series is looked at once."""
+    keys = {SeriesKey(row.symbol, timeframe) for row in rows for timeframe in timeframes}
+    courses = {key: course_of(key, scale) for key in keys}
+    told = []
+    for row in rows:
+        each: dict[str, Any] = {}
+        for timeframe in timeframes:
+            course = courses[SeriesKey(row.symbol, timeframe)]
+            known = course.at(course.known_at(row.confirmed_at))
+            each[timeframe.value] = None if known is None else {"trend": known.trend, "range_pos": known.range_pos}
+        told.append(each)
     return told
 
 
@@ -86,26 +99,32 @@ def zones_near(
     return sorted(found, key=lambda each: (each.distance, -each.signal.confirm_time))[:limit]
 
 
-@dataclass(slots=True, eq=False)
-class _Path:
-    """A series' trend and range position after each of its candles, grown as candles come."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """A series' trend and range position after each of its candles, shape (n,); ``step`` is a candle's length, ms."""
 
-    detector: Detector
     step: int
-    edit: int
     open_time: NDArray[np.int64]
     trend: NDArray[np.int64]
     range_pos: NDArray[np.float64]
 
-    def take(self, candles: Candles) -> None:
-        run = self.detector.run(candles)
-        self.open_time = np.concatenate([self.open_time, candles.open_time])
-        self.trend = np.concatenate([self.trend, run.trend])
-        self.range_pos = np.concatenate([self.range_pos, run.table.range_pos])
+    def followed_by(self, candles: Candles, run: Run) -> "Course":
+        """Return the course with what a run over the next candles told."""
+        return Course(
+            self.step,
+            np.concatenate([self.open_time, candles.open_time]),
+            np.concatenate([self.trend, run.trend]),
+            np.concatenate([self.range_pos, run.table.range_pos]),
+        )
 
     def known_at(self, moment: int) -> int:
         """Return the index of the last candle that had closed at ``moment``; -1 for none."""
         return int(np.searchsorted(self.open_time, moment - self.step, side="right")) - 1
+
+    def trends_at(self, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the trend known at each moment; 0 where no candle had closed."""
+        index = np.searchsorted(self.open_time, moments - self.step, side="right") - 1
+        return np.append(self.trend, 0)[index]
 
     def at(self, index: int) -> Bias | None:
         if index < 0:
@@ -114,23 +133,34 @@ class _Path:
         return Bias(int(self.open_time[index]), int(self.trend[index]), None if np.isnan(place) else place)
 
 
-_paths: dict[tuple[Path, SeriesKey, str], _Path] = {}
-_paths_lock = threading.Lock()
+_Followed = tuple[int, Detector, Course]  # the store's edit, the detector after the course's last candle
+
+_followed: OrderedDict[tuple[Path, SeriesKey, str], _Followed] = OrderedDict()
+_followed_lock = threading.Lock()
+_MOST_FOLLOWED = 128
 
 
-def _path(series: SeriesKey, scale: str) -> _Path:
-    """Return the path of a series, from memory where it still holds."""
+def course_of(series: SeriesKey, scale: str) -> Course:
+    """Return the course of a series; the part that is in memory is gone on with where it still holds."""
     store = candle_store()
-    with _paths_lock:
-        path = _paths.get((store.root, series, scale))
+    name = (store.root, series, scale)
+    with _followed_lock:
         edit = store.edit(series)
-        if path is None or path.edit != edit:
+        known = _followed.get(name)
+        if known is None or known[0] != edit:
             empty = np.empty(0, np.int64)
-            detector = Detector(scale_params(scale))
-            path = _Path(detector, series.timeframe.milliseconds, edit, empty, empty, np.empty(0))
-            _paths[store.root, series, scale] = path
-        last = store.last_time(series)
-        if last is not None and (path.detector.last_time is None or path.detector.last_time < last):
-            start = None if path.detector.last_time is None else path.detector.last_time + 1
-            path.take(store.read(series, start=start, end=None))
-        return path
+            known = (
+                edit,
+                Detector(scale_params(scale)),
+                Course(series.timeframe.milliseconds, empty, empty, np.empty(0)),
+            )
+        _, detector, course = known
+        last, start = store.last_time(series), None if detector.last_time is None else detector.last_time + 1
+        if last is not None and (start is None or last >= start):
+            candles = store.read(series, start=start, end=None)
+            course = course.followed_by(candles, detector.run(candles))
+        _followed[name] = edit, detector, course
+        _followed.move_to_end(name)
+        if len(_followed) > _MOST_FOLLOWED:
+            _followed.popitem(last=False)
+        return course

@@ -6,19 +6,23 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from markets.candles import BoolArray
 from markets.errors import InvalidInputError, NotFoundError
 from markets.series import SeriesKey, Timeframe
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
+from signals.engine.layout import RecordArray
 from signals.log import LogView, SignalRow
 from signals.log.months import month_of, month_start
 from signals.log.reading import LifeArray, Month
 from signals.log.rows import SCALE_NAMES, UNSET, SignalId
+from signals.selectors.context import course_of
 from signals.selectors.logs import fresh_view, mends, stored_series
 
 
@@ -27,7 +31,9 @@ class SignalFilter:
     """Which signals are wanted; None and empty mean all.
 
     ``start`` <= confirm time < ``end`` (UTC ms). With ``as_of`` (UTC ms) only what was known at that moment is
-    told: signals whose confirm candle had closed, and marks of candles that had closed.
+    told: signals whose confirm candle had closed, and marks of candles that had closed. With ``higher`` only
+    signals are told that were confirmed while the trend of that timeframe, by its candles closed until then, was
+    ``higher_trend`` (1, -1), or the signal's own direction where that is None.
     """
 
     symbol: str | None = None
@@ -40,6 +46,8 @@ class SignalFilter:
     min_strength: float | None = None
     as_of: int | None = None
     scale: str | None = None
+    higher: Timeframe | None = None
+    higher_trend: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,8 @@ class _Key(NamedTuple):
     @classmethod
     def parse(cls, cursor: str) -> "_Key":
         try:
-            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+            padded = cursor + "=" * (-len(cursor) % 4)
+            text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
             confirmed_at, symbol, minutes, scale, number = text.split(".")
             return cls(int(confirmed_at), symbol, int(minutes), int(scale), int(number))
         except (binascii.Error, ValueError):
@@ -92,8 +101,9 @@ def signals(
     """
     after = _Key.parse(cursor) if cursor is not None else None
     views = [view for key in _chosen(filter_) if (view := fresh_view(key)) is not None]
-    streams = [_matches(view, filter_, after, newest_first=newest_first) for view in views]
-    found = list(islice(heapq.merge(*streams, key=lambda each: each.key, reverse=newest_first), limit + 1))
+    streams = [_matches(view, filter_, after, newest_first=newest_first, limit=limit + 1) for view in views]
+    merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0), reverse=newest_first)
+    found = list(islice(merged, limit + 1))
     page = found[:limit]
     rows = list(_told(page, filter_))
     return SignalPage(rows, page[-1].key.cursor() if len(found) > limit else None)
@@ -167,10 +177,16 @@ def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.i
         fits &= rows["strength"] >= filter_.min_strength
     if filter_.status is not None:
         fits &= statuses(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
+    if filter_.higher is not None:
+        course = course_of(SeriesKey(view.series.symbol, filter_.higher), "internal")
+        trends = course.trends_at(times + view.series.timeframe.milliseconds)
+        fits &= trends == (rows["direction"] if filter_.higher_trend is None else filter_.higher_trend)
     return np.flatnonzero(fits)
 
 
-def _matches(view: LogView, filter_: SignalFilter, after: _Key | None, *, newest_first: bool) -> Iterator[_Found]:
+def _matches(
+    view: LogView, filter_: SignalFilter, after: _Key | None, *, newest_first: bool, limit: int
+) -> Iterator[_Found]:
     """Yield a log's matching signals in the list's order, from after the cursor on; months load as they are needed."""
     step, symbol, minutes = view.series.timeframe.milliseconds, view.series.symbol, view.series.timeframe.minutes
     numbers = chosen_months(view, filter_)
@@ -180,19 +196,30 @@ def _matches(view: LogView, filter_: SignalFilter, after: _Key | None, *, newest
         month = view.month(number)
         chosen = matching(view, month, filter_)
         if after is not None:
-            times = month.rows["confirm_time"][chosen]
-            edge = after.confirmed_at - step
-            chosen = chosen[times <= edge] if newest_first else chosen[times >= edge]
-        for place in (chosen[::-1] if newest_first else chosen).tolist():
-            row = month.rows[place]
-            key = _Key(int(row["confirm_time"]) + step, symbol, minutes, int(row["scale"]), int(row["number"]))
-            if after is None or (key < after if newest_first else key > after):
-                yield _Found(key, view, month, place)
+            chosen = chosen[_is_after(month.rows[chosen], view.series, after, newest_first=newest_first)]
+        chosen = chosen[: -limit - 1 : -1] if newest_first else chosen[:limit]
+        rows = month.rows[chosen]
+        keys = zip(rows["confirm_time"].tolist(), rows["scale"].tolist(), rows["number"].tolist(), strict=True)
+        for place, (time, scale, count) in zip(chosen.tolist(), keys, strict=True):
+            yield _Found(_Key(time + step, symbol, minutes, scale, count), view, month, place)
 
 
 def _is_before(number: int, edge: int, *, newest_first: bool) -> bool:
     """Whether a whole month was told before the cursor, the confirm time ``edge``."""
     return month_start(number) > edge if newest_first else month_start(number + 1) <= edge
+
+
+def _is_after(rows: RecordArray, series: SeriesKey, after: _Key, *, newest_first: bool) -> BoolArray:
+    """Say of each row whether it comes after the cursor in the list."""
+    edge = after.confirmed_at - series.timeframe.milliseconds
+    ours, theirs = (series.symbol, series.timeframe.minutes), (after.symbol, after.minutes)
+    times, scale, number = rows["confirm_time"], rows["scale"], rows["number"]
+    is_tie = times == edge
+    if newest_first:
+        inside = (scale < after.scale) | ((scale == after.scale) & (number < after.number))
+        return (times < edge) | (is_tie & (inside if ours == theirs else ours < theirs))
+    inside = (scale > after.scale) | ((scale == after.scale) & (number > after.number))
+    return (times > edge) | (is_tie & (inside if ours == theirs else ours > theirs))
 
 
 def _told(page: list[_Found], filter_: SignalFilter) -> Iterator[SignalRow]:

@@ -1,0 +1,113 @@
+"""Context: what higher timeframes said at a signal's confirmation, and nothing later; zones near the price."""
+
+from pathlib import Path
+
+import numpy as np
+
+from markets.candles import Candles
+from markets.selectors import candle_store
+from markets.series import SeriesKey, Timeframe
+from markets.store import Source
+from signals import selectors
+from signals.engine import Detector, scale_params
+from signals.selectors import SignalFilter
+from tests.factories import walk
+
+MINUTES, QUARTERS = SeriesKey.of("BTCUSDT", "1m"), SeriesKey.of("BTCUSDT", "15m")
+
+
+def gathered(candles: Candles, timeframe: Timeframe) -> Candles:
+    """Return the whole candles of a higher timeframe, made of candles of a lower one."""
+    group = candles.open_time // timeframe.milliseconds
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    ends = np.append(starts[1:], len(candles))
+    return Candles(
+        group[starts] * timeframe.milliseconds,
+        candles.open[starts],
+        np.maximum.reduceat(candles.high, starts),
+        np.minimum.reduceat(candles.low, starts),
+        candles.close[ends - 1],
+        np.add.reduceat(candles.volume, starts),
+    )
+
+
+def stored_pair() -> tuple[Candles, Candles]:
+    minutes = walk(31, 6_000, start=1_700_006_400_000)
+    quarters = gathered(minutes, Timeframe.M15)
+    candle_store().merge(MINUTES, minutes, source=Source.FILE)
+    candle_store().merge(QUARTERS, quarters, source=Source.FILE)
+    return minutes, quarters
+
+
+def known(quarters: Candles, moment: int) -> dict[str, object] | None:
+    """Return trend and range position of the candles that had closed at ``moment``, found from these alone."""
+    closed = quarters.between(None, moment - Timeframe.M15.milliseconds + 1)
+    if not len(closed):
+        return None
+    detector = Detector(scale_params("internal"))
+    detector.run(closed)
+    return {"trend": detector.trend, "range_pos": None if np.isnan(detector.range_pos) else detector.range_pos}
+
+
+def test_context_comes_from_candles_that_had_closed_when_the_signal_was_confirmed(data_root: Path) -> None:
+    _, quarters = stored_pair()
+    rows = selectors.signals(SignalFilter(symbol="BTCUSDT", timeframe=Timeframe.M1), limit=1_000).rows
+    oldest = selectors.signals(SignalFilter(timeframe=Timeframe.M1), limit=20, newest_first=False).rows
+    for row in [*oldest, *rows[::23]]:
+        told = selectors.context(row, [Timeframe.M15, Timeframe.H4])
+        assert told == {"15m": known(quarters, row.confirmed_at), "4h": None}
+    assert {selectors.context(row, [Timeframe.M15])["15m"]["trend"] for row in rows} >= {1, -1}
+
+
+def test_context_follows_candles_as_they_come_and_change(data_root: Path) -> None:
+    _, quarters = stored_pair()
+    row = selectors.signals(SignalFilter(timeframe=Timeframe.M1), limit=1).rows[0]
+    selectors.context(row, [Timeframe.M15])
+    last = quarters.candle(len(quarters) - 40)
+    changed = Candles.of([last._replace(high=last.high * 1.2, close=last.high * 1.1)])
+    candle_store().merge(QUARTERS, changed, source=Source.REST)
+    after = candle_store().read(QUARTERS, start=None, end=None)
+    assert selectors.context(row, [Timeframe.M15])["15m"] == known(after, row.confirmed_at)
+    more = walk(32, 30, timeframe=Timeframe.M15, start=int(quarters.open_time[-1]) + 1)
+    candle_store().merge(QUARTERS, more, source=Source.STREAM)
+    bias = selectors.bias(QUARTERS)
+    assert bias is not None
+    assert bias.open_time == more.open_time[-1]
+    told = known(candle_store().read(QUARTERS, start=None, end=None), 10**15)
+    assert {"trend": bias.trend, "range_pos": bias.range_pos} == told
+
+
+def test_signals_are_filtered_by_the_trend_above_them(data_root: Path) -> None:
+    stored_pair()
+    rows = selectors.signals(SignalFilter(timeframe=Timeframe.M1, scale="internal"), limit=10_000).rows
+    told = selectors.contexts(rows, [Timeframe.M15])
+    trends = {row.id: (each["15m"] or {"trend": 0})["trend"] for row, each in zip(rows, told, strict=True)}
+    for trend in (1, -1, None):
+        wanted = SignalFilter(timeframe=Timeframe.M1, scale="internal", higher=Timeframe.M15, higher_trend=trend)
+        kept = selectors.signals(wanted, limit=10_000).rows
+        assert kept == [row for row in rows if trends[row.id] == (row.direction if trend is None else trend)]
+        assert kept
+
+
+def test_bias_of_nothing_stored_is_none(data_root: Path) -> None:
+    assert selectors.bias(SeriesKey.of("NOPE", "1h")) is None
+
+
+def test_zones_near_the_price_are_the_open_ones_nearest_first(data_root: Path) -> None:
+    minutes, _ = stored_pair()
+    price = float(minutes.close[-1])
+    near = selectors.zones_near(MINUTES, within=0.05, limit=100)
+    assert near
+    assert [each.distance for each in near] == sorted(each.distance for each in near)
+    rows = selectors.signals(SignalFilter(timeframe=Timeframe.M1), limit=20_000).rows
+    zones = [row for row in rows if row.kind in ("FVG", "IFVG", "OB", "BREAKER")]
+    wanted = set()
+    for row in zones:
+        assert row.top is not None
+        assert row.bottom is not None
+        distance = max(row.bottom - price, price - row.top, 0.0) / price
+        if row.filled_time is None and row.invalidated_time is None and distance <= 0.05:
+            wanted.add(row.id)
+    assert {each.signal.id for each in near} == wanted
+    assert len(selectors.zones_near(MINUTES, within=0.05, limit=2)) == 2
+    assert selectors.zones_near(SeriesKey.of("NOPE", "1m")) == []
