@@ -1,0 +1,104 @@
+"""Chromium, a seeded site, a live one, and pages that fail a test by any error on them."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.browser.stack import Stack, running
+from tests.conftest import NEEDS, find_program
+
+FULL = bool(os.environ.get("SMC_FULL"))
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=find_program(NEEDS["browser"][0]), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Stack]:
+    """The web process alone on a seeded store; the exchange cannot be reached."""
+    with running("web", seed="tests.browser.seeding") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Stack]:
+    """Everything, as ``make run`` starts it, on the synthetic market."""
+    with running("serve", MARKET_SOURCE="replay", TIMEFRAMES="1m,5m,15m") as stack:
+        yield stack
+
+
+@dataclass
+class Watcher:
+    """What went wrong on the pages of a test. ``allowed`` are parts of messages that the test provokes."""
+
+    origin: str
+    problems: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self._note(f"page error: {error}"))
+        page.on("console", self._hear)
+        page.on("request", lambda request: self._follow(request.url))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self._note(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _follow(self, url: str) -> None:
+        if not url.startswith((self.origin, self.origin.replace("http", "ws"), "data:", "blob:")):
+            self._note(f"request leaves the origin: {url}")
+
+    def _note(self, text: str) -> None:
+        self.problems.append(text)
+
+    def check(self) -> None:
+        left = [text for text in self.problems if not any(part in text for part in self.allowed)]
+        assert not left, left
+
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher("")
+
+
+@pytest.fixture
+def open_page(browser: Browser, watcher: Watcher) -> Iterator[Opener]:
+    """Return what opens a page of a stack in a fresh context, with cookies and options of its own."""
+    contexts: list[BrowserContext] = []
+
+    def opened(stack: Stack, path: str, *, cookies: dict[str, str] | None = None, **options: Any) -> Page:
+        watcher.origin = stack.url
+        kept = {"smc_intro": "seen", **(cookies or {})}
+        context = browser.new_context(**{"viewport": DESKTOP, "accept_downloads": True, **options})
+        contexts.append(context)
+        context.add_cookies([{"name": name, "value": value, "url": stack.url} for name, value in kept.items()])
+        context.set_default_timeout(20_000)
+        page = context.new_page()
+        watcher.watch(page)
+        page.goto(stack.url + path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    watcher.check()
+
+
+def ready_chart(page: Page) -> None:
+    """Wait until the chart has its candles and its signals."""
+    page.locator("html[data-chart=ready]").wait_for(state="attached")

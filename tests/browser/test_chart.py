@@ -1,0 +1,226 @@
+"""Checks 8 to 14: the chart shows what the API says, in every zone, and forgets nothing on the way."""
+
+import csv
+import io
+import urllib.request
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Opener, ready_chart
+from tests.browser.stack import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+CHART = "/web/chart/BTCUSDT/15m"
+
+
+def chart_bytes(page: Page) -> bytes:
+    page.mouse.move(2, 2)
+    settle(page)
+    return page.locator("#chart").screenshot()
+
+
+def settle(page: Page) -> None:
+    """Wait for two frames, so that what was asked for is painted."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def state(page: Page, expression: str) -> Any:
+    return page.evaluate(f"() => window.chartPage.{expression}")
+
+
+def test_check_08_chart_draws_candles_zones_and_structure(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    share = page.evaluate(
+        """() => {
+          const canvas = [...document.querySelectorAll('#chart canvas')].sort((a, b) => b.width * b.height - a.width * a.height);
+          let drawn = 0, all = 0;
+          for (const each of canvas.slice(0, 2)) {
+            const data = each.getContext('2d').getImageData(0, 0, each.width, each.height).data;
+            for (let i = 0; i < data.length; i += 4) {
+              all += 1;
+              if (data[i + 3] && Math.abs(data[i] - 16) + Math.abs(data[i + 1] - 20) + Math.abs(data[i + 2] - 28) > 12) drawn += 1;
+            }
+          }
+          return drawn / all;
+        }"""
+    )
+    assert share > 0.05
+    assert state(page, "view.layer.shapes.zones.length") >= 1
+    table = page.get_by_role("table", name="Events")
+    expect(
+        table.get_by_role("row").filter(has_text="CHoCH").or_(table.get_by_role("row").filter(has_text="BOS")).first
+    ).to_be_visible()
+    expect(page.get_by_role("link", name="TradingView, Inc.")).to_be_visible()
+
+
+def test_check_09_overlays_toggle_and_stay(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    group = page.get_by_role("group", name="Overlays")
+    usual = chart_bytes(page)
+    for name in ("Structure", "Blocks", "FVG"):
+        button = group.get_by_role("button", name=name)
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "false")
+        assert chart_bytes(page) != usual, name
+        assert "ov=" in page.url
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        assert chart_bytes(page) == usual, name
+    group.get_by_role("button", name="FVG").click()
+    page.reload()
+    ready_chart(page)
+    expect(group.get_by_role("button", name="FVG")).to_have_attribute("aria-pressed", "false")
+
+
+def test_check_10_timeframe_by_click_key_and_back(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    before = page.locator("#chart").get_attribute("data-visible-from")
+    with page.expect_response(lambda answer: "/api/v1/candles/" in answer.url and "timeframe=1h" in answer.url):
+        page.get_by_role("radiogroup", name="Timeframe").get_by_role("radio", name="1h").click()
+    assert page.url.endswith("/web/chart/BTCUSDT/1h")
+    expect(page.get_by_role("radio", name="1h")).to_have_attribute("aria-checked", "true")
+    with page.expect_response(lambda answer: "/api/v1/candles/" in answer.url and "timeframe=30m" in answer.url):
+        page.keyboard.press("3")
+    assert page.url.endswith("/30m")
+    page.go_back()
+    expect(page.get_by_role("radio", name="1h")).to_have_attribute("aria-checked", "true")
+    page.go_back()
+    expect(page.get_by_role("radio", name="15m", exact=True)).to_have_attribute("aria-checked", "true")
+    expect(page.locator("#chart")).to_have_attribute("data-visible-from", before or "")
+
+
+def test_check_12_legend_api_and_csv_have_the_same_numbers(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    newest = site.get("/api/v1/candles/?symbol=BTCUSDT&timeframe=15m&limit=1")["results"][0]
+    told = page.get_by_test_id("legend").inner_text().replace(",", "").split()
+    numbers = dict(zip(told[0:8:2], told[1:8:2], strict=True))
+    with urllib.request.urlopen(
+        f"{site.url}/api/v1/candles/?symbol=BTCUSDT&timeframe=15m&limit=1&format=csv"
+    ) as answer:  # noqa: S310
+        row = next(csv.DictReader(io.TextIOWrapper(answer)))
+    for letter, name in zip("OHLC", ("open", "high", "low", "close"), strict=True):
+        assert numbers[letter] == f"{newest[name]:.2f}"
+        assert float(row[name]) == newest[name]
+
+
+def test_check_13_signal_rows_lead_to_their_bar(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    row = page.get_by_role("table", name="Events").locator("tr[data-sig]").nth(20)
+    signal = row.get_attribute("data-sig") or ""
+    row.locator("td").last.click()
+    expect(page).to_have_url(f"{site.url}{CHART}#sig={signal}")
+    event = int(signal.split(".")[-2]) // 1000
+    host = page.locator("#chart")
+    assert int(host.get_attribute("data-visible-from") or 0) <= event <= int(host.get_attribute("data-visible-to") or 0)
+    box = page.evaluate(
+        """() => { const { layer, host } = window.chartPage.view; const hit = layer.hits.find((each) => each.x1 - each.x0 > 20 && each.y1 - each.y0 > 4);
+          const at = host.getBoundingClientRect();
+          return { x: at.x + (Math.max(hit.x0, 0) + Math.min(hit.x1, 900)) / 2, y: at.y + (hit.y0 + hit.y1) / 2 }; }"""
+    )
+    page.locator("#chart").scroll_into_view_if_needed()
+    page.mouse.move(box["x"], box["y"])
+    tip = page.locator("#tip")
+    expect(tip).to_be_visible()
+    expect(tip).to_contain_text("–")
+    page.mouse.click(box["x"], box["y"])
+    expect(page.get_by_role("dialog").get_by_role("heading", level=2)).to_be_visible()
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_check_14_zones_agree_and_lose_no_bar(open_page: Opener, site: Stack, zone: str) -> None:
+    """Daylight saving ends within the data: two bars read 01:00 in New York, and both are there."""
+    page = open_page(site, "/web/chart/BTCUSDT/30m", cookies={"smc_zone": zone.replace("/", "%2F")})
+    ready_chart(page)
+    answer = site.get("/api/v1/candles/?symbol=BTCUSDT&timeframe=30m&limit=1000")
+    times = page.evaluate(
+        "() => window.chartPage.bars.map((bar) => new Date(bar.time * 1000).toISOString().replace('.000', ''))"
+    )
+    assert times == [each["open_time"] for each in answer["results"]]
+    expect(page.locator("[data-zone]")).to_have_text(zone)
+    marks = page.evaluate(
+        """async () => { const { tickText } = await import('/static/js/chart_time.js');
+          const scale = window.chartPage.view.chart.timeScale();
+          return window.chartPage.bars.filter((bar) => tickText(bar.time, 3) === '00:00').map((bar) => tickText(bar.time, 2)); }"""
+    )
+    assert len(marks) == len(set(marks)) > 5
+    if zone == "America/New_York":
+        twice = page.evaluate(
+            """async () => { const { barText } = await import('/static/js/chart_time.js');
+              return window.chartPage.bars.filter((bar) => barText(bar.time).startsWith('01 Nov 2026 01:')).length; }"""
+        )
+        assert twice == 4
+
+
+def test_replay_shows_only_what_was_known(open_page: Opener, site: Stack) -> None:
+    """The fold of the page and the API's own ``as_of`` agree, signal by signal."""
+    page = open_page(site, CHART)
+    ready_chart(page)
+    page.get_by_role("button", name="Replay").click()
+    slider = page.get_by_role("slider", name="As of")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("PageDown")
+    moment = state(page, "asOf")
+    assert moment is not None
+    assert "as_of=" in page.url
+    known = page.evaluate(
+        """async () => { const { foldTo } = await import('/static/js/smc_shapes.js'); const page = window.chartPage;
+          const first = page.bars[0].time;
+          return foldTo(page.signals.values(), page.asOf, page.step).filter((each) => each.confirm >= first)
+            .map((each) => [each.id, each.mitigated, each.filled, each.invalidated].join('|')).sort(); }"""
+    )
+    first = page.evaluate("() => new Date(window.chartPage.bars[0].time * 1000).toISOString()")
+    stamp = page.evaluate("() => new Date(window.chartPage.asOf * 1000).toISOString()")
+    told, url = [], f"/api/v1/signals/?symbol=BTCUSDT&timeframe=15m&limit=1000&from={first}&as_of={stamp}"
+    while url:
+        answer = site.get(url)
+        told += answer["results"]
+        url = (answer["next"] or "").removeprefix(site.url)
+    assert known == sorted("|".join([row["id"], *(seconds(row[name]) for name in MARKS)]) for row in told)
+    assert page.evaluate("() => window.chartPage.view.bars.at(-1).time + window.chartPage.step") == moment
+    page.get_by_role("button", name="Now").click()
+    assert state(page, "asOf") is None
+
+
+MARKS = ("mitigated_time", "filled_time", "invalidated_time")
+
+
+def seconds(text: str | None) -> str:
+    from datetime import datetime
+
+    return "" if text is None else str(round(datetime.fromisoformat(text).timestamp()))
+
+
+def test_ten_thousand_zones_pan_smoothly(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    told = page.evaluate(
+        """async () => { const page = window.chartPage; const { layer, chart } = page.view;
+          const bars = Array.from({ length: 20000 }, (_, i) => ({ time: i * 900 + 900000000, open: 100, high: 104, low: 96, close: 101 + (i % 7), volume: 5 }));
+          page.view.setBars(bars);
+          const zones = Array.from({ length: 10000 }, (_, i) => ({ id: String(i), kind: i % 2 ? 'FVG' : 'OB', direction: i % 3 ? 1 : -1, from: i * 2,
+            to: i % 50 ? i * 2 + 12 : null, top: 104 + (i % 9), bottom: 96 + (i % 9), isTouched: false, isGap: i % 2 === 1, isMaybe: false }));
+          layer.change({ shapes: { ...layer.shapes, zones } });
+          const frame = () => new Promise(requestAnimationFrame);
+          const took = [];
+          layer.frames = { count: 0, milliseconds: 0, drawn: 0 };
+          for (let i = 0; i < 90; i += 1) {
+            const began = performance.now();
+            chart.timeScale().setVisibleLogicalRange({ from: 4000 + i * 3, to: 4600 + i * 3 });
+            await frame();
+            took.push(performance.now() - began);
+          }
+          took.sort((a, b) => a - b);
+          return { median: took[45], own: layer.frames.milliseconds / layer.frames.count, drawn: layer.frames.drawn }; }"""
+    )
+    assert told["drawn"] > 100
+    assert told["own"] < 8, told
+    assert told["median"] < 33.4, told

@@ -1,0 +1,200 @@
+"""Checks 19 and 22 to 25: filters as addresses, numbers that add up, downloads, and everything that goes wrong."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Opener, Watcher, ready_chart
+from tests.browser.stack import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def ids(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(
+        "() => [...document.querySelectorAll('#results [data-signal-id]')].map((row) => row.dataset.signalId)"
+    )
+    return found
+
+
+@pytest.fixture
+def scriptless(browser: Browser, site: Stack) -> Iterator[Page]:
+    context = browser.new_context(java_script_enabled=False)
+    yield context.new_page()
+    context.close()
+
+
+def test_check_19_filters_live_in_the_address(open_page: Opener, site: Stack, scriptless: Page) -> None:
+    page = open_page(site, "/web/signals")
+    page.locator("html[data-ready]").wait_for(state="attached")
+    everything = ids(page)
+    with page.expect_response(lambda answer: "kind=SWEEP" in answer.url):
+        page.locator("label.toggle", has_text="Sweep").click()
+    page.wait_for_url("**kind=SWEEP**")
+    with page.expect_response(lambda answer: "timeframe=1h" in answer.url):
+        page.get_by_label("Timeframe").select_option("1h")
+    page.wait_for_url("**timeframe=1h**")
+    filtered = ids(page)
+    assert filtered
+    assert filtered != everything
+    other = open_page(site, page.url.removeprefix(site.url))
+    assert ids(other) == filtered
+    scriptless.goto(page.url)
+    told = scriptless.locator("#results [data-signal-id]")
+    assert [each.get_attribute("data-signal-id") for each in told.all()] == filtered
+    page.go_back()
+    page.wait_for_url(lambda url: "timeframe=1h" not in url)
+    expect(page.get_by_label("Timeframe")).to_have_value("")
+    assert ids(page) != filtered
+
+
+def test_without_scripts_every_list_filter_form_and_download_works(scriptless: Page, site: Stack) -> None:
+    page = scriptless
+    page.goto(f"{site.url}/web/signals")
+    page.get_by_label("Direction").select_option("1")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    assert "direction=1" in page.url
+    page.get_by_role("link", name="Next page").click()
+    assert "cursor=" in page.url
+    page.locator("#results tr[data-row] a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("BTC" if "BTC" in page.url else "")
+    page.goto(f"{site.url}/web/settings")
+    page.get_by_label("Time zone").select_option("Asia/Tokyo")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("[data-zone]")).to_have_text("Asia/Tokyo")
+    page.goto(f"{site.url}/web/scanner")
+    page.get_by_label("Timeframe").select_option("1h")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("table").get_by_role("row")).to_have_count(4)
+    page.goto(f"{site.url}/web/backtest")
+    page.get_by_role("button", name="Show its fields").click()
+    expect(page.get_by_role("form", name="New run")).to_be_visible()
+    page.goto(f"{site.url}/web/")
+    page.get_by_role("button", name="Watch BTCUSDT").click()
+    expect(page.get_by_role("button", name="Watch BTCUSDT")).to_have_attribute("aria-pressed", "true")
+    answer = page.context.request.get(f"{site.url}/api/v1/signals/?limit=5&format=csv")
+    assert answer.ok
+    assert len(answer.text().splitlines()) == 6
+
+
+def test_check_22_the_numbers_of_a_run_add_up(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest/1")
+    told = " ".join(page.get_by_test_id("metric-card").all_inner_texts())
+    assert not any(word in told for word in ("NaN", "Infinity", "None"))
+    result = site.folder / "data" / "backtests" / "1"
+    metrics = json.loads((result / "metrics.json").read_text())
+    trades = list(csv.DictReader(io.StringIO((result / "trades.csv").read_text())))
+    closed = [each for each in trades if each["exit_reason"] not in ("", "end_of_data", "open")]
+    expect(page.locator('[data-metric="return_pct"]')).to_contain_text(f"{abs(metrics['return_pct']):,.2f}")
+    assert len(closed) >= metrics["trades"] - 1
+    equity = [float(row["equity"]) for row in csv.DictReader(io.StringIO((result / "equity.csv").read_text()))]
+    peak, deepest = -math.inf, 0.0
+    for value in equity:
+        peak = max(peak, value)
+        deepest = max(deepest, 100 * (1 - value / peak))
+    assert deepest == pytest.approx(metrics["max_drawdown_pct"], abs=0.01)
+    expect(page.locator('[data-metric="max_drawdown_pct"]')).to_contain_text(f"{deepest:.2f}")
+    expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
+
+
+def test_a_run_without_trades_says_so(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest/4")
+    expect(page.get_by_test_id("metric-card")).to_have_count(8)
+    text = page.locator("main").inner_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    if site.get("/api/v1/status") and "No trade in this run" not in text:
+        expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
+
+
+def test_check_23_compare_shows_curves_differences_and_warnings(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest")
+    page.get_by_role("checkbox", name="Compare run 1", exact=True).check()
+    page.get_by_role("checkbox", name="Compare run 3", exact=True).check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("img", name="Equity chart of 2 runs")).to_be_visible()
+    expect(page.get_by_text("different pairs or timeframes")).to_be_visible()
+    expect(page.get_by_role("row", name="strategy")).to_contain_text("sweep_reversal")
+
+
+def test_check_25_unknown_symbol_suggests_near_ones(open_page: Opener, site: Stack, watcher: Watcher) -> None:
+    watcher.allowed = ["404 (Not Found)"]
+    page = open_page(site, "/web/chart/BTCUSD/15m")
+    expect(page.get_by_role("alert")).to_contain_text("unknown symbol", ignore_case=True)
+    page.get_by_role("link", name="BTCUSDT").click()
+    assert page.url.endswith("/web/chart/BTCUSDT/15m")
+
+
+def test_check_25_dead_api_offers_another_try(open_page: Opener, site: Stack, watcher: Watcher) -> None:
+    watcher.allowed = ["ERR_FAILED"]
+    page = open_page(site, "/web/help")
+    page.route("**/api/v1/**", lambda route: route.abort())
+    page.goto(f"{site.url}/web/chart/BTCUSDT/15m")
+    note = page.locator("#chart-note")
+    expect(note).to_contain_text("could not be loaded")
+    expect(page.get_by_role("table", name="Events")).to_be_visible()
+    page.unroute("**/api/v1/**")
+    note.get_by_role("button", name="Try again").click()
+    ready_chart(page)
+    expect(note).to_be_hidden()
+
+
+def test_check_25_failed_part_leaves_the_page_standing(open_page: Opener, site: Stack, watcher: Watcher) -> None:
+    watcher.allowed = ["500 (Internal", "Response Status Error Code 500"]
+    page = open_page(site, "/web/signals")
+    page.locator("html[data-ready]").wait_for(state="attached")
+    page.route(
+        "**/web/signals?*", lambda route: route.fulfill(status=500, headers={"X-Request-ID": "abc12345"}, body="x")
+    )
+    page.get_by_label("Timeframe").select_option("1h")
+    expect(page.locator("#toasts")).to_contain_text("abc12345")
+    expect(page.locator("#results")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/web/chart/{}/15m",
+        "/web/search?q={}",
+        "/web/signals?symbol={}",
+        "/web/scanner?q={}",
+        "/web/backtest?strategy={}",
+    ],
+)
+def test_check_25_hostile_text_is_only_text(open_page: Opener, site: Stack, watcher: Watcher, path: str) -> None:
+    from urllib.parse import quote
+
+    watcher.allowed = ["(Not Found)", "(Unprocessable", "(Bad Request)"]
+    page = open_page(site, path.format(quote(HOSTILE, safe="")))
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert page.evaluate("() => [...document.scripts].some((each) => each.textContent.includes('alert(1)'))") is False
+
+
+def test_check_24_downloads_hold_the_same_rows(open_page: Opener, site: Stack) -> None:
+    import pyarrow.parquet as pq
+
+    page = open_page(site, "/web/signals?symbol=BTCUSDT&timeframe=4h")
+    group = page.get_by_role("group", name="Download")
+    told: dict[str, Any] = {}
+    for name in ("CSV", "Parquet"):
+        with page.expect_download() as download:
+            group.get_by_role("link", name=name).click()
+        told[name] = download.value.path()
+    rows = list(csv.DictReader(told["CSV"].open()))
+    with pq.ParquetFile(told["Parquet"]) as file:
+        table = file.read().to_pylist()
+    answer = page.context.request.get(
+        f"{site.url}{group.get_by_role('link', name='JSON').get_attribute('href')}"
+    ).json()
+    assert len(rows) == len(table)
+    assert [row["id"] for row in rows] == [row["id"] for row in table]
+    assert [row["id"] for row in answer["results"]] == [row["id"] for row in rows][: len(answer["results"])]
+    assert all(row["confirm_time"].endswith("Z") for row in rows)

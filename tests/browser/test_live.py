@@ -1,0 +1,258 @@
+"""Checks 3 to 6: the socket told by hand, so that every hole, repeat and silence can be made; and the whole once."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from tests.browser.conftest import Opener, Watcher, ready_chart
+from tests.browser.stack import Stack
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+ROW = (
+    '<li class="signal" id="s-{id}" data-testid="signal-row" data-signal-id="{id}" data-symbol="BTCUSDT" '
+    'data-timeframe="15m" data-direction="1" data-status="active"><a class="signal-link" data-row href="#">BTCUSDT</a></li>'
+)
+
+
+class Exchange:
+    """The server's end of the page's socket, in the test's hand."""
+
+    def __init__(self) -> None:
+        self.routes: list[WebSocketRoute] = []
+        self.heard: list[dict[str, Any]] = []
+
+    def accept(self, route: WebSocketRoute) -> None:
+        self.routes.append(route)
+        route.on_message(lambda text: self.heard.append(json.loads(text)))
+
+    def say(self, kind: str, channel: str, sequence: int, **fields: Any) -> None:
+        self.routes[-1].send(json.dumps({"v": 1, "seq": sequence, "ch": channel, "t": kind, **fields}))
+
+    def signal(self, number: int, sequence: int, **fields: Any) -> str:
+        """Tell a signal; return its id."""
+        name = f"BTCUSDT.15m.internal.BOS.up.{number}.1"
+        told = {"id": name, "symbol": "BTCUSDT", "timeframe": "15m", "kind": "BOS", "direction": 1, "strength": 80}
+        self.say("signal", "signals", sequence, **told, html=ROW.format(id=name), late=False, **fields)
+        return name
+
+    def asked_since(self) -> list[int]:
+        return [each["since"] for each in self.heard if each.get("op") == "sub" and "since" in each]
+
+
+def open_with(exchange: Exchange, open_page: Opener, stack: Stack, path: str = "/web/", **options: Any) -> Page:
+    """Open a page whose socket is the test's."""
+    page = open_page(stack, "/web/help", **options)
+    page.route_web_socket("**/ws/live/", exchange.accept)
+    page.goto(stack.url + path)
+    eventually(lambda: pump(page, lambda: any(each.get("op") == "sub" for each in exchange.heard)))
+    return page
+
+
+def pump(page: Page, condition: Callable[[], object]) -> object:
+    page.wait_for_timeout(20)  # lets Playwright hand over what the page sent
+    return condition()
+
+
+def test_check_03_a_signal_is_on_screen_once_and_at_once(open_page: Opener, site: Stack) -> None:
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    name = exchange.signal(1, 100)
+    row = page.locator(f'[data-signal-id="{name}"]')
+    expect(row).to_have_count(1, timeout=1_000)
+    exchange.signal(1, 100)
+    exchange.signal(1, 101)
+    other = exchange.signal(2, 102)
+    expect(page.locator(f'[data-signal-id="{other}"]')).to_have_count(1)
+    expect(row).to_have_count(1)
+
+
+def test_rows_wait_while_someone_reads_the_list(open_page: Opener, site: Stack) -> None:
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    page.locator("#signal-list").hover()
+    name = exchange.signal(1, 100)
+    button = page.get_by_role("button", name="1 new")
+    expect(button).to_be_visible()
+    expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(0)
+    button.click()
+    expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(1)
+
+
+def test_a_hole_is_asked_for_again(open_page: Opener, site: Stack) -> None:
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    exchange.signal(1, 100)
+    exchange.signal(3, 102)
+    eventually(lambda: pump(page, lambda: 100 in exchange.asked_since()))
+    expect(page.locator('[data-signal-id*="up.3."]')).to_have_count(0)
+    exchange.signal(2, 101)
+    exchange.signal(3, 102)
+    expect(page.locator('[data-signal-id*="up.2."]')).to_have_count(1)
+    expect(page.locator('[data-signal-id*="up.3."]')).to_have_count(1)
+
+
+def test_check_04_without_network_the_pill_says_so(open_page: Opener, site: Stack, watcher: Watcher) -> None:
+    watcher.allowed = ["ERR_INTERNET_DISCONNECTED", "WebSocket"]
+    page = open_page(site, "/web/")
+    pill = page.get_by_role("status", name="Connection")
+    expect(pill).to_contain_text("Stale")
+    page.context.set_offline(True)
+    expect(pill).to_contain_text("Offline")
+    page.context.set_offline(False)
+    expect(pill).to_contain_text("Stale", timeout=5_000)
+
+
+@pytest.mark.parametrize("code", [1001, 1006, 1011, 1012])
+def test_check_05_every_end_of_a_connection_is_tried_again(
+    open_page: Opener, site: Stack, watcher: Watcher, code: int
+) -> None:
+    watcher.allowed = ["WebSocket"]
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    name = exchange.signal(1, 100)
+    expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(1)
+    # 1006 is never sent: it is what a browser calls an end without a word.
+    exchange.routes[-1].close(code=code if code != 1006 else 3006)
+    eventually(lambda: pump(page, lambda: len(exchange.routes) == 2), seconds=5)
+    eventually(lambda: pump(page, lambda: 100 in exchange.asked_since()))
+    exchange.signal(1, 100)
+    other = exchange.signal(2, 101)
+    expect(page.locator(f'[data-signal-id="{other}"]')).to_have_count(1)
+    expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(1)
+
+
+def test_check_06_a_silent_exchange_is_named(open_page: Opener, site: Stack) -> None:
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    pill = page.get_by_role("status", name="Connection")
+    exchange.say("status", "status", 1, state="live", source="binance", series=[])
+    expect(pill).to_contain_text("Live")
+    exchange.say("status", "status", 2, state="down", source="binance", series=[])
+    expect(pill).to_contain_text("Stale")
+    expect(pill).to_have_attribute("title", "Socket connected, but the exchange's feed has fallen silent")
+    expect(page.locator("[data-banner=stale]")).to_contain_text("Binance")
+    exchange.say("status", "status", 3, state="live", source="binance", series=[])
+    expect(page.locator("[data-banner=stale]")).to_have_count(0)
+
+
+def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack) -> None:
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site, "/web/chart/BTCUSDT/15m")
+    ready_chart(page)
+    scale = "window.chartPage.view.chart.timeScale()"
+    page.evaluate(f"() => {scale}.setVisibleLogicalRange({{ from: 500, to: 560 }})")
+    before = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
+    last = page.evaluate("() => window.chartPage.bars.at(-1)")
+    stamp = page.evaluate("() => new Date((window.chartPage.bars.at(-1).time + 900) * 1000).toISOString()")
+    candle = {"open": last["close"], "high": last["close"] + 5, "low": last["close"] - 5, "close": last["close"] + 1}
+    fields = {"symbol": "BTCUSDT", "timeframe": "15m", "open_time": stamp, "volume": 3, "signals": [], "marks": []}
+    exchange.say("kline", "k:BTCUSDT:15m", 5, closed=False, **candle, **fields)
+    exchange.say("kline", "k:BTCUSDT:15m", 6, closed=True, **candle, **fields)
+    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.bars.length") == 1001))
+    after = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
+    assert after["from"] == pytest.approx(before["from"], abs=1)
+    assert after["to"] == pytest.approx(before["to"], abs=1)
+    told = page.evaluate("() => window.chartPage.view.bars.at(-1).close")
+    assert told == last["close"] + 1
+
+
+def test_alert_rules_call_only_for_what_fits(open_page: Opener, site: Stack) -> None:
+    rules = json.dumps([{"symbol": "BTCUSDT", "timeframe": "", "kind": "BOS", "strength": 70, "sound": False}])
+    from urllib.parse import quote
+
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site, cookies={"smc_alerts": quote(rules, safe="")})
+    exchange.say(
+        "signal", "signals", 90, id="x", symbol="ETHUSDT", timeframe="1h", kind="BOS", direction=1, strength=99
+    )
+    exchange.signal(1, 91)
+    toasts = page.locator("#toasts > *")
+    expect(toasts).to_have_count(1)
+    expect(toasts).to_contain_text("BOS BTCUSDT 15m")
+    exchange.say(
+        "signal",
+        "signals",
+        92,
+        id="y",
+        symbol="BTCUSDT",
+        timeframe="1h",
+        kind="BOS",
+        direction=1,
+        strength=99,
+        late=True,
+    )
+    exchange.signal(2, 93)
+    expect(toasts).to_have_count(2)
+
+
+def test_sockets_that_are_blocked_give_way_to_polling(open_page: Opener, site: Stack, watcher: Watcher) -> None:
+    watcher.allowed = ["WebSocket"]
+    page = open_page(site, "/web/help")
+    page.route_web_socket("**/ws/live/", lambda route: route.close(code=3000))
+    page.add_init_script(
+        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose?.(), 5); } close() {} };"
+    )
+    page.goto(site.url + "/web/")
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("Polling", timeout=15_000)
+
+
+@pytest.mark.processes
+def test_check_01_from_nothing_to_live_signals(open_page: Opener, live: Stack, watcher: Watcher) -> None:
+    """Everything as it is started for a newcomer: onboarding, the banner, then signals without a reload."""
+    page = open_page(live, "/", cookies={"smc_intro": ""})
+    assert page.url == f"{live.url}/web/"
+    expect(page.get_by_test_id("onboarding")).to_be_visible()
+    expect(page.locator("[data-banner=replay]")).to_contain_text("Synthetic market")
+    expect(page.get_by_test_id("signal-row").first).to_be_visible(timeout=90_000)
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("Live", timeout=60_000)
+    first = page.get_by_test_id("signal-row").first.get_attribute("data-signal-id")
+    page.mouse.move(1, 1)
+    eventually(
+        lambda: page.get_by_test_id("signal-row").first.get_attribute("data-signal-id") != first, seconds=60, every=0.2
+    )
+    ids = page.evaluate("() => [...document.querySelectorAll('[data-signal-id]')].map((row) => row.dataset.signalId)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.processes
+def test_a_web_server_that_is_killed_is_found_again(open_page: Opener, live: Stack, watcher: Watcher) -> None:
+    import os
+    import signal
+
+    watcher.allowed = ["WebSocket", "ERR_CONNECTION", "Failed to load", "ERR_EMPTY"]
+    page = open_page(live, "/web/")
+    pill = page.get_by_role("status", name="Connection")
+    expect(pill).to_contain_text("Live", timeout=60_000)
+    web = next(each["pid"] for each in live.get("/api/v1/status")["processes"] if each["role"] == "web")
+    os.kill(web, signal.SIGKILL)
+    expect(pill).to_contain_text("Reconnecting", timeout=10_000)
+    expect(pill).to_contain_text("Live", timeout=60_000)
+    ids = page.evaluate("() => [...document.querySelectorAll('[data-signal-id]')].map((row) => row.dataset.signalId)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.processes
+def test_check_20_and_21_a_run_is_started_followed_and_cancelled(open_page: Opener, live: Stack) -> None:
+    page = open_page(live, "/web/backtest")
+    form = page.get_by_role("form", name="New run")
+    expect(page.locator("#estimate")).to_contain_text("candles", timeout=60_000)
+    form.get_by_role("button", name="Run").click()
+    row = page.get_by_test_id("run-row").first
+    expect(row).to_be_visible()
+    number = row.get_attribute("data-job")
+    page.reload()
+    row = page.locator(f"#job-{number}")
+    expect(row).to_have_attribute("data-state", "done", timeout=120_000)
+    row.locator("a.run-name").click()
+    expect(page.get_by_test_id("metric-card")).to_have_count(8)
+    page.goto(f"{live.url}/web/backtest")
+    form.get_by_label("From").fill("2026-01-02")
+    form.get_by_label("To").fill("2026-01-01")
+    form.get_by_role("button", name="Run").click()
+    expect(form.get_by_label("To", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_label("From")).to_have_value("2026-01-02")
