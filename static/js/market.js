@@ -1,0 +1,40 @@
+// @ts-check
+/** The market overview's prices, as candles form; biases are asked for now and then. */
+
+import { live } from "./live.js";
+
+const REFRESH_MS = 20_000;
+const PAINT_MS = 250;
+
+/** @param {number} value @param {string} decimals */
+function text(value, decimals) {
+  const places = decimals === "" ? 2 : Number(decimals);
+  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+}
+
+export function keepMarket() {
+  if (!document.getElementById("market")) return;
+  /** @type {Map<string, number>} the newest price of each pair that is not painted yet */
+  const prices = new Map();
+  for (const cell of document.querySelectorAll("[data-price][data-timeframe]")) {
+    const symbol = cell.getAttribute("data-price") ?? "";
+    live.subscribe(`k:${symbol}:${cell.getAttribute("data-timeframe")}`, (message) => {
+      if (message.t === "kline") prices.set(symbol, message.close);
+    });
+  }
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const cell of document.querySelectorAll("[data-price]")) {
+      const price = prices.get(cell.getAttribute("data-price") ?? "");
+      if (price !== undefined) cell.textContent = text(price, cell.getAttribute("data-decimals") ?? "");
+    }
+    prices.clear();
+  }, PAINT_MS);
+  const refresh = () => {
+    const market = document.getElementById("market");
+    const isBusy = market?.matches(":hover") || market?.contains(document.activeElement);
+    if (market && !document.hidden && !isBusy) window.htmx.trigger(market, "refresh");
+  };
+  setInterval(refresh, REFRESH_MS);
+  document.addEventListener("live:poll", refresh);
+}
