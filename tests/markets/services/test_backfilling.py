@@ -1,0 +1,176 @@
+"""Backfills from the replay exchange: complete, repeatable, honest about what the exchange has not."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from redis import Redis
+
+from markets.errors import InvalidInputError, JobCancelledError, UnknownSymbolError
+from markets.exchanges.binance import BinanceExchange
+from markets.exchanges.limits import RequestBudget
+from markets.models import ExchangeGap, Revision
+from markets.selectors import candle_store
+from markets.series import SeriesKey
+from markets.services.backfilling import PROOF_AFTER, BackfillSource, Filled, backfill, plan_backfill
+from markets.services.recording import record
+from markets.store import Source
+from tests.replaying import START, LocalReplay, replay
+
+pytestmark = pytest.mark.django_db
+
+HOUR, DAY = 3_600_000, 86_400_000
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def symbol() -> str:
+    """A symbol of its own for each test, since the store outlives it."""
+    return f"FILL{next(_numbers)}USDT"
+
+
+@pytest.fixture
+def market(symbol: str) -> Iterator[LocalReplay]:
+    with replay(symbols=[symbol], speed=0.0, start=START + 10 * 60_000) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def client(market: LocalReplay) -> BinanceExchange:
+    budget = RequestBudget(Redis.from_url(settings.REDIS_URLS[3]))
+    return BinanceExchange(market.url, market.ws_url, market.url, budget=budget)
+
+
+def fill(
+    client: BinanceExchange,
+    series: SeriesKey,
+    start: int,
+    end: int | None = None,
+    source: BackfillSource = BackfillSource.AUTO,
+) -> Filled:
+    return backfill(client, plan_backfill(client, series, start=start, end=end, source=source))
+
+
+@pytest.mark.parametrize("source", list(BackfillSource))
+def test_a_range_is_stored_as_the_exchange_has_it_and_a_second_run_adds_nothing(
+    client: BinanceExchange, market: LocalReplay, symbol: str, source: BackfillSource
+) -> None:
+    series = SeriesKey.of(symbol, "15m")
+    end = START - START % DAY
+    start = end - 40 * DAY
+    filled = fill(client, series, start, end, source)
+    expected = market.oracle(series, start, end)
+    stored = candle_store().read(series, start=start, end=end)
+    assert filled.added == len(expected) == len(stored) == 40 * 96
+    assert filled.gaps == ()
+    for name in ("open_time", "open", "high", "low", "close", "volume"):
+        assert (getattr(stored, name) == getattr(expected, name)).all(), name
+    assert fill(client, series, start, end, source).added == 0
+
+
+def test_only_what_is_missing_is_fetched(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
+    series = SeriesKey.of(symbol, "5m")
+    hours = START - START % HOUR
+    fill(client, series, hours - 10 * HOUR, hours - 8 * HOUR)
+    fill(client, series, hours - 4 * HOUR, hours - 2 * HOUR)
+    plan = plan_backfill(client, series, start=hours - 10 * HOUR, end=hours, source=BackfillSource.REST)
+    assert [(gap.start, gap.end) for gap in plan.missing] == [
+        (hours - 8 * HOUR, hours - 4 * HOUR),
+        (hours - 2 * HOUR, hours),
+    ]
+    assert backfill(client, plan).added == plan.candles == 6 * 12
+
+
+def test_a_candle_that_is_not_settled_is_not_asked_for(
+    client: BinanceExchange, market: LocalReplay, symbol: str
+) -> None:
+    """Within 5 s of its close a candle may change yet."""
+    series = SeriesKey.of(symbol, "1m")
+    minute = START - START % 60_000
+    market.set_clock(now=minute + 4_000)
+    assert (
+        plan_backfill(client, series, start=minute - HOUR, end=None, source=BackfillSource.REST).end == minute - 60_000
+    )
+    market.set_clock(now=minute + 5_000)
+    assert plan_backfill(client, series, start=minute - HOUR, end=None, source=BackfillSource.REST).end == minute
+
+
+def test_an_end_in_the_future_is_cut_with_a_note(client: BinanceExchange, symbol: str) -> None:
+    series = SeriesKey.of(symbol, "1h")
+    filled = fill(client, series, START - 10 * HOUR, START + 100 * HOUR)
+    assert filled.added == 10
+    assert any("future" in note for note in filled.notes)
+
+
+def test_an_end_before_the_start_and_a_pair_that_is_not_listed_are_refused(
+    client: BinanceExchange, symbol: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="after from"):
+        plan_backfill(client, SeriesKey.of(symbol, "1h"), start=START, end=START - HOUR, source=BackfillSource.AUTO)
+    with pytest.raises(UnknownSymbolError, match="NOSUCH"):
+        plan_backfill(client, SeriesKey.of("NOSUCH", "1h"), start=START - HOUR, end=None, source=BackfillSource.AUTO)
+
+
+def test_a_hole_of_the_exchange_is_suspected_once_proven_twice_and_asked_for_no_more(
+    client: BinanceExchange, market: LocalReplay, symbol: str
+) -> None:
+    series = SeriesKey.of(symbol, "5m")
+    hours = START - START % HOUR
+    hole = (hours - 3 * HOUR, hours - 2 * HOUR)
+    market.fault("hole", symbol=symbol, at=hole[0], minutes=60)
+    first = fill(client, series, hours - 6 * HOUR, hours, BackfillSource.REST)
+    assert [(gap.start, gap.end) for gap in first.gaps] == [hole]
+    noted = ExchangeGap.objects.get()
+    assert noted.proven_at is None
+    ExchangeGap.objects.update(first_read_at=timezone.now() - PROOF_AFTER)
+    assert fill(client, series, hours - 6 * HOUR, hours, BackfillSource.REST).gaps == ()
+    noted.refresh_from_db()
+    assert noted.proven_at is not None
+    plan = plan_backfill(client, series, start=hours - 6 * HOUR, end=hours, source=BackfillSource.AUTO)
+    assert plan.missing == ()
+
+
+def test_a_run_that_is_stopped_keeps_what_it_stored_and_the_next_goes_on(
+    client: BinanceExchange, market: LocalReplay, symbol: str
+) -> None:
+    series = SeriesKey.of(symbol, "1m")
+    end = START - START % HOUR
+    start = end - 50_000 * 60_000
+
+    def stop_half_way(fraction: float, stage: str) -> None:
+        if fraction > 0.4:
+            raise JobCancelledError("stopped")
+
+    with pytest.raises(JobCancelledError):
+        backfill(client, plan_backfill(client, series, start=start, end=end, source=BackfillSource.REST), stop_half_way)
+    kept = len(candle_store().read(series, start=start, end=end))
+    assert 20_000 <= kept < 50_000
+    assert fill(client, series, start, end, BackfillSource.REST).added == 50_000 - kept
+    assert candle_store().verify(series).problems == ()
+
+
+def test_a_damaged_archive_file_is_left_to_rest(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
+    series = SeriesKey.of(symbol, "5m")
+    end = START - START % DAY
+    market.fault("archive_checksum")
+    filled = fill(client, series, end - 40 * DAY, end)
+    assert (filled.added, filled.gaps) == (40 * 288, ())
+
+
+def test_a_candle_that_the_exchange_changed_is_replaced_and_leaves_a_revision(
+    client: BinanceExchange, market: LocalReplay, symbol: str
+) -> None:
+    series = SeriesKey.of(symbol, "1h")
+    hours = START - START % HOUR
+    fill(client, series, hours - 10 * HOUR, hours)
+    candles = market.oracle(series, hours - 10 * HOUR, hours)
+    changed = candles.copy()
+    changed.close[3] = changed.high[3]
+    merged = record(series, changed, source=Source.REST)
+    assert [each.open_time for each in merged.revised] == [int(candles.open_time[3])]
+    row = Revision.objects.get()
+    assert (row.open_time, row.source) == (int(candles.open_time[3]), "rest")
+    assert row.before[3] == candles.close[3]
+    assert row.after[3] == candles.high[3]
