@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 ROW = (
     '<li class="signal" id="s-{id}" data-testid="signal-row" data-signal-id="{id}" data-symbol="BTCUSDT" '
-    'data-timeframe="15m" data-direction="1" data-status="active"><a class="signal-link" data-row href="#">BTCUSDT</a></li>'
+    'data-timeframe="15m" data-direction="1" data-status="active">'
+    '<a class="signal-link" data-row href="#">BTCUSDT</a></li>'
 )
 
 

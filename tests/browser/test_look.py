@@ -80,8 +80,9 @@ def test_check_02_first_paint_is_quick_and_light(open_page: Opener, site: Stack)
                     .observe({ type: 'largest-contentful-paint', buffered: true });
                   new PerformanceObserver((list) => { for (const each of list.getEntries()) told.shift += each.value; })
                     .observe({ type: 'layout-shift', buffered: true });
-                  const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-                  told.weight = all.filter((each) => own(each) && !each.name.includes('/api/')).reduce((sum, each) => sum + each.encodedBodySize, 0);
+                  const all = ['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind));
+                  const page = all.filter((each) => own(each) && !each.name.includes('/api/'));
+                  told.weight = page.reduce((sum, each) => sum + each.encodedBodySize, 0);
                   setTimeout(() => done(told), 300);
                 })"""
             )
@@ -121,7 +122,9 @@ def test_check_16_keyboard_reaches_everything_and_focus_comes_back(open_page: Op
     for _ in range(24):
         page.keyboard.press("Tab")
         told = page.evaluate(
-            "() => { const at = document.activeElement; const style = getComputedStyle(at); return [at.outerHTML.slice(0, 90), style.outlineStyle !== 'none' || at.matches('.toggle input')]; }"
+            """() => { const at = document.activeElement;
+              const isSeen = getComputedStyle(at).outlineStyle !== 'none' || at.matches('.toggle input');
+              return [at.outerHTML.slice(0, 90), isSeen]; }"""
         )
         assert told[1], told
         seen.add(told[0])

@@ -1,0 +1,153 @@
+"""The pages that span all apps: what they show, how they answer parts, and what their cookies accept."""
+
+import json
+from typing import ClassVar
+from urllib.parse import quote, unquote
+
+import pytest
+from django.test import Client
+
+from markets.models import Pair
+from markets.selectors import candle_store
+from markets.series import SeriesKey, Timeframe
+from markets.services.pairs import ensure_series
+from markets.store import Source
+from smcsite.preferences import AlertRule, Preferences
+from tests.factories import walk
+
+pytestmark = pytest.mark.django_db
+
+PAGES = (
+    "/web/", "/web/status", "/web/settings", "/web/help", "/web/search?q=btc", "/web/pairs", "/web/data",
+    "/web/signals", "/web/scanner", "/web/backtest", "/web/evidence", "/web/track-record", "/web/backtest/compare",
+)  # fmt: skip
+
+
+@pytest.fixture
+def stored() -> SeriesKey:
+    series = SeriesKey("PAGEUSDT", Timeframe.M15)
+    ensure_series(series, is_active=True)
+    candle_store().merge(series, walk(5, 400, timeframe=Timeframe.M15), source=Source.FILE)
+    return series
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_answers_on_an_empty_database(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code in (200, 302)
+    if answer.status_code == 200:
+        assert answer.content.decode().lstrip().startswith("<!doctype html>")
+        assert "HX-Request" in answer["Vary"]
+
+
+def test_first_run_is_guided_until_it_is_hidden(client: Client, stored: SeriesKey) -> None:
+    assert b'data-testid="onboarding"' in client.get("/web/").content
+    client.post("/web/settings/intro")
+    assert b'data-testid="onboarding"' not in client.get("/web/").content
+
+
+def test_dashboard_asks_the_database_a_fixed_number_of_times(
+    client: Client, stored: SeriesKey, django_assert_max_num_queries: object
+) -> None:
+    client.get("/web/")
+    with django_assert_max_num_queries(7):  # type: ignore[operator]
+        client.get("/web/")
+    for name in ("ONEUSDT", "TWOUSDT", "THREEUSDT"):
+        ensure_series(SeriesKey(name, Timeframe.H1), is_active=True)
+    with django_assert_max_num_queries(7):  # type: ignore[operator]
+        client.get("/web/")
+
+
+def test_one_url_answers_as_a_page_and_as_a_part(client: Client, stored: SeriesKey) -> None:
+    page = client.get("/web/signals").content.decode()
+    part = client.get("/web/signals", headers={"HX-Request": "true", "HX-Target": "results"}).content.decode()
+    restored = client.get(
+        "/web/signals",
+        headers={"HX-Request": "true", "HX-Target": "results", "HX-History-Restore-Request": "true"},
+    ).content.decode()
+    assert "<html" in page
+    assert "<html" not in part
+    assert 'id="results"' in part
+    assert "<html" in restored
+
+
+def test_a_pair_that_cannot_be_read_hides_no_other(client: Client, stored: SeriesKey) -> None:
+    broken = SeriesKey("BROKENUSDT", Timeframe.M15)
+    ensure_series(broken, is_active=True)
+    candle_store().merge(broken, walk(6, 200, timeframe=Timeframe.M15), source=Source.FILE)
+    files = [path for path in candle_store().root.rglob("*.parquet") if "BROKENUSDT" in str(path)]
+    assert files
+    for path in files:
+        path.write_bytes(b"not a parquet file")
+    candle_store.cache_clear()
+    answer = client.get("/web/")
+    assert answer.status_code == 200
+    assert "PAGEUSDT" in answer.content.decode()
+
+
+def test_settings_are_kept_and_bad_ones_refused(client: Client) -> None:
+    chosen = {"theme": "light", "pair": "cb", "zone": "Asia/Tokyo", "bars": "300"}
+    client.post("/web/settings", chosen)
+    page = client.get("/web/help").content.decode()
+    assert 'data-theme="light" data-pair="cb"' in page
+    assert "Asia/Tokyo" in page
+    refused = client.post("/web/settings", {**chosen, "zone": "Mars/Olympus"})
+    assert refused.status_code == 422
+    assert 'aria-invalid="true"' in refused.content.decode()
+
+
+@pytest.mark.parametrize("text", ["{", "[1, null, {}]", '[{"symbol": "<script>"}]', '{"a": 1}', "[" * 500])
+def test_stale_or_hostile_cookies_break_no_page(client: Client, text: str) -> None:
+    client.cookies["smc_alerts"] = quote(text, safe="")
+    client.cookies["smc_zone"] = "Mars"
+    client.cookies["smc_watch"] = quote("<b>,BTCUSDT", safe="")
+    answer = client.get("/web/settings")
+    assert answer.status_code == 200
+    assert "<script>" not in answer.content.decode().replace("<script ", "")
+
+
+def test_alert_rules_are_added_and_removed(client: Client) -> None:
+    client.post("/web/settings/alerts", {"symbol": "btc/usdt", "timeframe": "15m", "kind": "BOS", "strength": "70"})
+    kept = json.loads(unquote(client.cookies["smc_alerts"].value))
+    assert kept == [AlertRule("BTCUSDT", "15m", "BOS", 70, sound=False, notify=False).as_dict()]
+    client.post("/web/settings/alerts/0/remove")
+    assert json.loads(unquote(client.cookies["smc_alerts"].value)) == []
+
+
+def test_theme_switch_leads_back_only_to_this_site(client: Client) -> None:
+    for next_url, wanted in (("/web/help", "/web/help"), ("//evil.test/x", "/web/"), ("https://evil.test", "/web/")):
+        answer = client.post("/web/settings/theme", {"next": next_url})
+        assert answer["Location"] == wanted
+
+
+def test_search_leads_straight_to_the_only_hit(client: Client, stored: SeriesKey) -> None:
+    assert client.get("/web/search?q=pageusdt")["Location"] == "/web/chart/PAGEUSDT/15m"
+    hits = client.get("/web/search?q=page", headers={"HX-Request": "true", "HX-Target": "hits"}).content.decode()
+    assert 'role="option"' in hits
+    assert "<html" not in hits
+
+
+def test_unknown_symbol_is_a_designed_page_with_near_matches(client: Client, stored: SeriesKey) -> None:
+    answer = client.get("/web/chart/PAGEUSD/15m")
+    assert answer.status_code == 404
+    assert "/web/chart/PAGEUSDT/15m" in answer.content.decode()
+    assert client.get("/web/chart/PAGEUSDT/7m").status_code == 404
+
+
+def test_prices_are_told_at_the_tick_of_their_pair(client: Client, stored: SeriesKey) -> None:
+    Pair.objects.filter(symbol="PAGEUSDT").update(tick_size=0.001)
+    last = candle_store().newest(stored, 1).close[-1]
+    assert f"{last:,.3f}" in client.get("/web/").content.decode()
+
+
+def test_preferences_hold_only_what_is_valid() -> None:
+    class Request:
+        COOKIES: ClassVar = {
+            "smc_theme": "neon",
+            "smc_bars": "7",
+            "smc_zone": "America%2FNew_York",
+            "smc_watch": "BTCUSDT%2C%3Cb%3E",
+        }
+
+    chosen = Preferences.of(Request())  # type: ignore[arg-type]
+    assert (chosen.theme, chosen.bars, chosen.zone, chosen.watched) == ("dark", 180, "America/New_York", ("BTCUSDT",))
