@@ -39,7 +39,7 @@ soak: $(TEST_STAMP)
 	SMC_FULL=1 $(BIN)/python -m pytest -k "soak or seed_sweep or kill9" -n 0
 
 screenshots: $(TEST_STAMP)
-	$(BIN)/python docs/screenshots/take.py
+	$(BIN)/python -m tests.browser.screenshots
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff format --check .

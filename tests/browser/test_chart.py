@@ -147,8 +147,8 @@ def test_check_14_zones_agree_and_lose_no_bar(open_page: Opener, site: Stack, zo
     expect(page.locator("[data-zone]")).to_have_text(zone)
     marks = page.evaluate(
         """async () => { const { tickText } = await import('/static/js/chart_time.js');
-          const scale = window.chartPage.view.chart.timeScale();
-          return window.chartPage.bars.filter((bar) => tickText(bar.time, 3) === '00:00').map((bar) => tickText(bar.time, 2)); }"""
+          const midnights = window.chartPage.bars.filter((bar) => tickText(bar.time, 3) === '00:00');
+          return midnights.map((bar) => tickText(bar.time, 2)); }"""
     )
     assert len(marks) == len(set(marks)) > 5
     if zone == "America/New_York":
