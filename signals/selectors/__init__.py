@@ -8,6 +8,6 @@ from signals.selectors.logs import fresh_view, signal_log, stored_series
 from signals.selectors.summaries import summary
 
 __all__ = [
-    "Bias", "NearZone", "SignalFilter", "SignalPage", "SignalRow", "bias", "context", "contexts", "fresh_view", "ledger",
-    "signal", "signal_log", "signals", "stored_series", "summary", "zones_near",
+    "Bias", "NearZone", "SignalFilter", "SignalPage", "SignalRow", "bias", "context", "contexts", "fresh_view",
+    "ledger", "signal", "signal_log", "signals", "stored_series", "summary", "zones_near",
 ]  # fmt: skip

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from django.conf import settings
 
 from markets.errors import NoCandlesError, StoreError
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from signals.engine.layout import RecordArray
-from signals.log import LogView
+from signals.log import LogView, SignalLog
 from signals.log.generations import live_params
 from signals.log.journal import Frame
 from signals.log.rows import LOGGED, SCALE_NAMES, UNSET, mark_name, told_id, told_new
@@ -57,9 +58,12 @@ def _one_moment(series: SeriesKey) -> tuple[LogView, Frame, int]:
     """Return the log, and the facts of the candles it has judged: both of one edit of the store."""
     store = candle_store()
     for _ in range(_TRIES):
-        view = fresh_view(series)
-        if view is None:
+        if fresh_view(series) is None:
             raise NoCandlesError(f"nothing is stored of {series}")
+        # What this process remembers of the log proves nothing about the files.
+        view = SignalLog(settings.DATA_ROOT).view(series)
+        if view is None:
+            continue
         candles = store.read(series, start=None, end=view.through + 1)
         if store.edit(series) == view.edit:
             return view, Detectors(live_params()).take(candles), len(candles)
