@@ -16,6 +16,7 @@ OVERDUE_SECONDS = 1.0
 # A hole that the exchange has proven to have is gone on over; the proof takes two questions a minute apart.
 _GAP_SECONDS = 10.0
 _LONGEST_PAUSE = 30.0
+_VAIN_TRIES = 8
 # Held back for a series that is catching up; what is more is fetched by REST after all.
 _MOST_HELD = 5_000
 
@@ -58,6 +59,7 @@ class Followed:
     is_edited: bool = False
     is_halted: bool = False
     failures: int = 0
+    vain: int = 0
     gap: Gap | None = None
     error: str = ""
     through: int | None = None
@@ -103,12 +105,24 @@ class Followed:
         self._move(taken.through)
         if taken.count:
             self.error, self.failures = "", 0
+            self.vain = 0
         self.held.extendleft(reversed(taken.left))
         self.gap = taken.gap
         if taken.gap is not None:
-            self.fall_behind()
+            self._ask_for_gap()
         elif taken.is_doubtful and self.check_at is None:
             self.check_at = time.monotonic() + OVERDUE_SECONDS
+
+    def _ask_for_gap(self) -> None:
+        """Have REST fill a hole; ever later while that is in vain, and then without what is held behind it."""
+        self.fall_behind()
+        self.vain += 1
+        if self.vain > 1:
+            self.ask_at = max(self.ask_at, time.monotonic() + min(_LONGEST_PAUSE, 0.25 * 2**self.vain))
+        if self.vain >= _VAIN_TRIES:
+            # What REST does not come to know in a minute is no candle; if it is one yet, REST will tell.
+            self.held.clear()
+            self.gap, self.vain = None, 0
 
     def note_recovered(self, recovered: Recovered) -> None:
         self._move(recovered.through)

@@ -32,7 +32,7 @@ from tests.signals.feed.batches import Found, batch
 from tests.waiting import eventually
 
 _MIGRATED = FOLDER / "migrated.sqlite3"
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 30.0
 
 
 class Workers:
@@ -101,10 +101,10 @@ class Workers:
             return {}
         return told
 
-    def await_role(self, process: "subprocess.Popen[bytes]", role: str, *, seconds: float = 60) -> None:
+    def await_role(self, process: "subprocess.Popen[bytes]", role: str, *, seconds: float = 120) -> None:
         self._await(process, "role", role, seconds)
 
-    def await_live(self, process: "subprocess.Popen[bytes]", *, seconds: float = 90) -> None:
+    def await_live(self, process: "subprocess.Popen[bytes]", *, seconds: float = 120) -> None:
         """Wait until the worker leads and all its series are up to date."""
         self._await(process, "state", "live", seconds)
 

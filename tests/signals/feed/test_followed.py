@@ -143,3 +143,16 @@ def test_changes_by_another_process_are_judged(followed: Followed) -> None:
     assert followed.next_job(time.monotonic()) is None
     followed.note_edit(4)
     assert followed.next_job(time.monotonic()) == Job.REFRESH
+
+
+def test_a_hole_that_stays_is_asked_for_ever_later_and_then_given_up(followed: Followed) -> None:
+    stray, gap = update(5_000), Gap(MINUTE, 5_000 * MINUTE)
+    pauses = []
+    while not pauses or followed.held:
+        followed.held.clear()
+        followed.note_taken(Taken(MINUTE, 0, (stray,), gap))
+        pauses.append(followed.ask_at - time.monotonic())
+        assert len(pauses) < 20
+    assert pauses == sorted(pauses)
+    assert sum(max(0.0, pause) for pause in pauses) > 30
+    assert followed.gap is None

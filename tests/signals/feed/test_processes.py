@@ -45,7 +45,7 @@ def test_two_streams_one_leader(tmp_path: Path) -> None:
         workers(tmp_path, exchange, symbols="BTCUSDT", timeframes="1m,5m") as rig,
     ):
         leader, standby = rig.start(), rig.start()
-        eventually(lambda: "leader" in (rig.role(leader), rig.role(standby)), seconds=60, every=0.1)
+        eventually(lambda: "leader" in (rig.role(leader), rig.role(standby)), seconds=120, every=0.1)
         if rig.role(leader) != "leader":
             leader, standby = standby, leader
         rig.await_live(leader)

@@ -1,0 +1,79 @@
+"""What was entered and not said is said by the next leader; what was said is not said again."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from redis import Redis
+
+from signals.feed.amends import make_amends
+from signals.feed.wishes import Shard
+from signals.models import PublishedSignal
+from signals.push.channels import stream_key
+from signals.push.messages import body
+from tests.signals.feed.test_series import HISTORY, Rig, fence, rig
+
+__all__ = ["fence", "rig"]  # fixtures
+pytestmark = [pytest.mark.django_db, pytest.mark.broker]
+
+
+class Ears:
+    """Stands for the publisher."""
+
+    def __init__(self) -> None:
+        self.said: list[dict[str, Any]] = []
+
+    def send(self, channel: str, text: str, *, is_forming: bool = False) -> None:
+        self.said.append(orjson.loads("{" + text))
+
+
+@pytest.fixture
+def redis() -> Iterator["Redis"]:
+    client = Redis.from_url(settings.REDIS_URLS[1])
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+def keep(redis: "Redis", messages: list[dict[str, Any]]) -> None:
+    """Let messages lie in the stream as the publisher leaves them."""
+    for number, message in enumerate(messages, start=1):
+        rest = body("signals", message["t"], {name: message[name] for name in message if name not in ("ch", "t")})
+        redis.xadd(stream_key("signals"), {"m": rest}, id=f"{number}-0")
+
+
+def test_what_was_not_said_is_said_once(rig: Rig, redis: "Redis") -> None:
+    rig.live(*range(HISTORY, HISTORY + 60))
+    told = rig.ears.of("signal")
+    assert len(told) > 10
+    keep(redis, told[:-3])
+    ears = Ears()
+    assert make_amends(redis, ears, Shard()) == 3  # type: ignore[arg-type]
+    again = [message for message in ears.said if message["t"] == "signal"]
+    assert [(each["id"], each["published_at"], each["late"]) for each in again] == [
+        (each["id"], each["published_at"], each["late"]) for each in told[-3:]
+    ]
+    assert ears.said[-1]["t"] == "reset"
+
+
+def test_what_was_said_long_ago_and_is_not_kept_is_not_said_again(rig: Rig, redis: "Redis") -> None:
+    rig.live(*range(HISTORY, HISTORY + 60))
+    told = rig.ears.of("signal")
+    keep(redis, [*([{"t": "mark"}] * 500), *told[4:]])
+    ears = Ears()
+    assert make_amends(redis, ears, Shard()) == 0  # type: ignore[arg-type]
+
+
+def test_without_redis_memory_only_what_is_fresh_is_said(rig: Rig, redis: "Redis") -> None:
+    rig.live(*range(HISTORY, HISTORY + 60))
+    count = len(rig.ledger)
+    PublishedSignal.objects.update(published_at=timezone.now() - timedelta(minutes=2))
+    ears = Ears()
+    assert make_amends(redis, ears, Shard()) == 0  # type: ignore[arg-type]
+    PublishedSignal.objects.update(published_at=timezone.now())
+    assert make_amends(redis, ears, Shard()) == count  # type: ignore[arg-type]
