@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery import shared_task
+from celery import Task, shared_task
+from celery.worker.request import Request
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from backtests.models import Backtest
 from backtests.selectors import report_shelf
 from backtests.services import running
 from markets.errors import ServiceUnavailableError
+from markets.models import Job
 from markets.services import jobs
 from markets.tasks import put_on_queue
 
@@ -27,6 +29,24 @@ def submit_backtest(job: Backtest, *, key: str | None = None) -> Backtest:
     return job
 
 
+class JobRequest(Request):  # type: ignore[misc]  # celery-types leaves it untyped
+    """A message whose job is told by the worker's first process when it had to kill the one that did it."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # Celery's signature
+        super().on_timeout(soft, timeout)
+        if soft:
+            return
+        job = Job.objects.filter(pk=self.args[0]).first()
+        if job is not None:
+            jobs.fail(job, f"killed at hard limit, {timeout:g} s")
+
+
+class JobTask(Task):  # type: ignore[type-arg]
+    """A task whose one argument is a job's id."""
+
+    Request = JobRequest
+
+
 @contextmanager
 def within_time_limit() -> Iterator[None]:
     """Turn Celery's warning before the hard limit into an end with a reason."""
@@ -36,7 +56,7 @@ def within_time_limit() -> Iterator[None]:
         raise ServiceUnavailableError(f"time limit {SOFT_LIMIT // 60} min, partial metrics not saved") from None
 
 
-@shared_task(time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
+@shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_backtest(job_id: int) -> None:
     """Do a run. Safe to repeat: the row lets one worker have it, and a report is replaced whole."""
     jobs.perform(Backtest, job_id, _run)

@@ -1,0 +1,49 @@
+"""The service's Celery app for tests: what a job's note says happens to the process that does it."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import django
+from billiard.exceptions import SoftTimeLimitExceeded
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
+django.setup()
+
+from backtests import tasks  # noqa: E402  # models need the set-up
+from backtests.models import Backtest  # noqa: E402
+from backtests.services import running  # noqa: E402
+from markets.services import jobs  # noqa: E402
+from smcsite.celery import app  # noqa: E402
+
+__all__ = ["app"]
+
+jobs.HEARTBEAT_SECONDS = 0.2
+_execute = running.execute
+
+
+def execute(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
+    name, _, seconds = job.note.partition(":")
+    match name:
+        case "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "slow":
+            began = time.monotonic()
+            while (passed := time.monotonic() - began) < float(seconds):
+                progress.report(0.5 * passed / float(seconds), "going slow")
+                time.sleep(0.02)
+        case "deaf":
+            began = time.monotonic()
+            while time.monotonic() - began < float(seconds):
+                try:
+                    time.sleep(0.05)
+                except SoftTimeLimitExceeded:
+                    continue
+    return _execute(job, progress)
+
+
+running.execute = execute
+if "TEST_TIME_LIMITS" in os.environ:
+    soft, hard = os.environ["TEST_TIME_LIMITS"].split(",")
+    tasks.run_backtest.soft_time_limit, tasks.run_backtest.time_limit = float(soft), float(hard)

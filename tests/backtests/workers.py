@@ -1,0 +1,126 @@
+"""Celery workers as processes of their own, on a data folder and a database that the test shares with them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from backtests.engine.spec import BacktestSpec
+from backtests.models import Backtest
+from backtests.services.running import new_backtest
+from backtests.tasks import run_backtest, submit_backtest
+from markets.models import Job, JobState
+from markets.services import jobs
+from markets.tasks import put_on_queue
+from tests.environment import FOLDER, test_variables
+from tests.waiting import eventually
+
+_MIGRATED = FOLDER / "migrated-for-workers.sqlite3"
+_PATIENCE = 60.0
+
+
+@contextmanager
+def database_file(path: Path) -> Iterator[None]:
+    """Let this process use the database in ``path``, which workers use too, in place of the test's own."""
+    raw, values = connection.connection, dict(connection.settings_dict)
+    connection.connection = None
+    connection.settings_dict["NAME"] = str(path)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(values)
+        connection.connection = raw
+
+
+class Workers:
+    """The workers on one data folder. ``variables`` are environment variables for all of them."""
+
+    def __init__(self, folder: Path, reports: Path) -> None:
+        self.variables = {
+            **os.environ, **test_variables(), "DATA_DIR": str(folder), "REPORTS_DIR": str(reports),
+            "REDIS_URL": settings.ENV.redis_url, "LOG_LEVEL": "WARNING",
+        }  # fmt: skip
+        self.database = folder / "db.sqlite3"
+        self.log = folder / "workers.log"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _MIGRATED.exists():
+            command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+            subprocess.run(command, cwd=settings.BASE_DIR, env=self.variables, check=True, timeout=300)
+            _MIGRATED.write_bytes(self.database.read_bytes())
+        self.database.write_bytes(_MIGRATED.read_bytes())
+
+    def start(self, *, concurrency: int = 1, **variables: str) -> "subprocess.Popen[bytes]":
+        """Start a worker on the queue ``backtest`` and wait until it takes messages."""
+        command = [
+            sys.executable, "-m", "celery", "-A", "tests.backtests.worker_app", "worker", "--queues", "backtest",
+            "--concurrency", str(concurrency), "--hostname", f"w{len(self._processes)}@%h", "--without-gossip",
+            "--without-mingle",
+        ]  # fmt: skip
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=settings.BASE_DIR, env={**self.variables, **variables}, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        self._processes.append(process)
+        eventually(lambda: len(self.children(process)) >= concurrency or process.poll() is not None, seconds=_PATIENCE)
+        return process
+
+    @staticmethod
+    def children(process: "subprocess.Popen[bytes]") -> list[int]:
+        """Return the pool processes of a worker."""
+        try:
+            text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(each) for each in text.split()]
+
+    def kill_child(self, process: "subprocess.Popen[bytes]", number: int = 0) -> None:
+        """Kill a pool process, as the kernel does when memory is short; the worker starts another."""
+        os.kill(self.children(process)[number], signal.SIGKILL)
+
+    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+        """Kill a worker and its pool at once."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                self.kill(process)
+
+
+def submit(*, note: str = "", **values: Any) -> Backtest:
+    """Queue a run of the stored series."""
+    spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m", **values})
+    return submit_backtest(new_backtest(spec, note=note))
+
+
+def dispatch(*, lost_after: float = 1.0) -> None:
+    """Do what the scheduler has done every ten seconds, with less patience for lost workers."""
+    now = timezone.now()
+    jobs.requeue_lost(Backtest, now=now + jobs.LOST_AFTER - timedelta(seconds=lost_after))
+    for job_id in jobs.due(Backtest, now=now):
+        put_on_queue(run_backtest, job_id)
+
+
+def await_state(job: Job, *states: JobState, seconds: float = _PATIENCE, dispatching: bool = False) -> None:
+    """Wait until a job is in one of ``states``."""
+
+    def there() -> bool:
+        if dispatching:
+            dispatch()
+        job.refresh_from_db()
+        return job.state in states
+
+    eventually(there, seconds=seconds, every=0.05)
