@@ -216,10 +216,14 @@ def _is_after(rows: RecordArray, series: SeriesKey, after: _Key, *, newest_first
     times, scale, number = rows["confirm_time"], rows["scale"], rows["number"]
     is_tie = times == edge
     if newest_first:
-        inside = (scale < after.scale) | ((scale == after.scale) & (number < after.number))
-        return (times < edge) | (is_tie & (inside if ours == theirs else ours < theirs))
-    inside = (scale > after.scale) | ((scale == after.scale) & (number > after.number))
-    return (times > edge) | (is_tie & (inside if ours == theirs else ours > theirs))
+        is_later, is_inside, is_below = times < edge, number < after.number, scale < after.scale
+        has_ties = ours < theirs
+    else:
+        is_later, is_inside, is_below = times > edge, number > after.number, scale > after.scale
+        has_ties = ours > theirs
+    inside = is_below | ((scale == after.scale) & is_inside) if ours == theirs else np.full(len(rows), has_ties)
+    found: BoolArray = is_later | (is_tie & inside)
+    return found
 
 
 def _told(page: list[_Found], filter_: SignalFilter) -> Iterator[SignalRow]:
