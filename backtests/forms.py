@@ -89,7 +89,11 @@ def _moment(label: str, help_text: str) -> TimeField:
 
 def _field(parameter: Parameter) -> forms.Field:
     """Return the form field of a parameter; what it accepts beyond this is checked by the parameter itself."""
-    common = {"label": parameter.name.replace("_", " ").capitalize(), "help_text": parameter.meaning, "required": False}
+    common: dict[str, Any] = {
+        "label": parameter.name.replace("_", " ").capitalize(),
+        "help_text": parameter.meaning,
+        "required": False,
+    }
     match parameter.type:
         case ParameterType.FLAG:
             return forms.BooleanField(**common)

@@ -53,13 +53,14 @@ def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
     told: dict[str, Any] = {"metrics": run.result, "cards": CARDS, "sections": SECTIONS.items(), "reasons": REASONS}
     try:
         folder = report_folder(run)
-        told |= {
-            "overview": lambda: {"curve": curve(folder, run)},
-            "trades": lambda: _trades(request, run, folder),
-            "monthly": lambda: {"months": monthly(folder)},
-            "groups": dict,
-            "parameters": lambda: {"parameters": parameters_for(run.strategy).values()},
-        }[tab]()
+        if tab == "overview":
+            told["curve"] = curve(folder, run)
+        elif tab == "trades":
+            told |= _trades(request, run, folder)
+        elif tab == "monthly":
+            told["months"] = monthly(folder)
+        elif tab == "parameters":
+            told["parameters"] = parameters_for(run.strategy).values()
     except SmcError as error:
         told["problem"] = str(error)
     return told

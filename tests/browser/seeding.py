@@ -7,6 +7,8 @@ import os
 
 import numpy as np
 
+from markets.candles import Candles, FloatArray
+
 PAIRS = {"BTCUSDT": (60_000.0, 0.01), "ETHUSDT": (2_400.0, 0.01), "BNBUSDT": (550.0, 0.1)}
 # 5m candles up to 2026-11-03 00:00 UTC: the autumn night of New York, 1 November, is among them.
 LAST_TIME, COUNT, STEP = 1_793_664_000_000, 4_000, 300_000
@@ -14,10 +16,8 @@ TIMEFRAMES = ("5m", "15m", "30m", "1h", "4h", "1d")
 RUNS = 3
 
 
-def candles(symbol: str):  # type: ignore[no-untyped-def]  # Candles is importable only once Django is set up
+def candles(symbol: str) -> Candles:
     """Return the 5m candles of a pair: trends, ranges, jumps."""
-    from markets.candles import Candles
-
     price, tick = PAIRS[symbol]
     rng = np.random.default_rng(sum(map(ord, symbol)))
     drift = np.repeat(rng.normal(0, 0.0004, COUNT // 50), 50)
@@ -27,17 +27,16 @@ def candles(symbol: str):  # type: ignore[no-untyped-def]  # Candles is importab
     opened, closed = closes[:-1], closes[1:]
     high, low = np.maximum(opened, closed) * (1 + spread[0]), np.minimum(opened, closed) * (1 - spread[1])
 
-    def grid(values):  # type: ignore[no-untyped-def]
-        return np.round(np.round(values / tick) * tick, 8)
+    def grid(values: FloatArray) -> FloatArray:
+        return np.asarray(np.round(np.round(values / tick) * tick, 8))
 
     times = LAST_TIME - (COUNT - 1 - np.arange(COUNT, dtype=np.int64)) * STEP
-    return Candles(times, *map(grid, (opened, high, low, closed)), rng.uniform(5, 90, COUNT).round(3))
+    volume = rng.uniform(5, 90, COUNT).round(3)
+    return Candles(times, grid(opened), grid(high), grid(low), grid(closed), volume)
 
 
-def longer(fine, step: int):  # type: ignore[no-untyped-def]
+def longer(fine: Candles, step: int) -> Candles:
     """Return candles of a longer timeframe, without a first one that is not whole."""
-    from markets.candles import Candles
-
     bucket = fine.open_time // step * step
     first = np.flatnonzero(np.r_[True, np.diff(bucket) > 0])
     last = np.r_[first[1:] - 1, len(fine) - 1]

@@ -77,7 +77,9 @@ def running(program: str, *, seed: str = "", **variables: str) -> Iterator[Stack
         **variables,
     }
     if program == "serve":
-        environment.pop("REDIS_URL", None)
+        # Its own broker, and the hosts of its own exchange.
+        for name in ("REDIS_URL", "BINANCE_REST_URL", "BINANCE_WS_URL", "BINANCE_ARCHIVE_URL"):
+            environment.pop(name, None)
     try:
         if program == "web":
             _run(environment, "manage.py", "migrate", "--verbosity", "0")

@@ -31,7 +31,7 @@ class Exchange:
         self.routes.append(route)
         route.on_message(lambda text: self.heard.append(json.loads(text)))
 
-    def say(self, kind: str, channel: str, sequence: int, **fields: Any) -> None:
+    def say(self, kind: str, channel: str, sequence: int, /, **fields: Any) -> None:
         self.routes[-1].send(json.dumps({"v": 1, "seq": sequence, "ch": channel, "t": kind, **fields}))
 
     def signal(self, number: int, sequence: int, **fields: Any) -> str:
