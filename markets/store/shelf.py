@@ -118,7 +118,14 @@ class Shelf:
 
     def last_time(self, files: Files) -> int | None:
         newest = max((span.month for span in files), default=None)
-        return max((self.stretch(span, files[span]).last for span in files if span.month == newest), default=None)
+        return max((self.last_of(span, files[span]) for span in files if span.month == newest), default=None)
+
+    def last_of(self, span: Span, seen: Identity) -> int:
+        """Return the last open time of one file."""
+        record = self.manifest().files.get(span.name)
+        if record is not None and record.is_of(seen):
+            return record.stretch.last
+        return int(self.sheet(span, seen).candles.open_time[-1])
 
     def coverage(self, files: Files) -> Coverage | None:
         if self._coverage is None or self._coverage[0] != files:
@@ -145,7 +152,7 @@ class Shelf:
         return candles.take(slice(max(0, len(candles) - count), None))
 
     def _are_all_older(self, files: Files, spans: list[Span], time: int) -> bool:
-        return all(span.end <= time or self.stretch(span, files[span]).last < time for span in spans)
+        return all(span.end <= time or self.last_of(span, files[span]) < time for span in spans)
 
     def _collect(
         self, files: Files, wanted: list[Span], *, start: int | None = None, end: int | None = None, with_flow: bool

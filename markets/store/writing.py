@@ -176,7 +176,7 @@ class Writer:
         """Say which candles go into which file: a day's where there is one, the newest day's, else the month's."""
         for month in months_of(candles.open_time):
             rows = candles.between(month.start, month.end)
-            month_last = self.shelf.stretch(month, self.files[month]).last if month in self.files else -1
+            month_last = self.shelf.last_of(month, self.files[month]) if month in self.files else -1
             days = {span for span in self.files if span.is_day and span.month == month}
             today = day_of(newest)
             if keeps_days(self.shelf.series.timeframe) and today.month == month and month_last < today.start:
@@ -222,7 +222,7 @@ class Writer:
         cut_short = []
         for day in [span for span in self.files if span.is_day and span.month in self.files]:
             month_seen = self.files[day.month]
-            if self.shelf.stretch(day.month, month_seen).last < day.start:
+            if self.shelf.last_of(day.month, month_seen) < day.start:
                 continue
             times = self.shelf.sheet(day, self.files[day]).candles.open_time
             if np.isin(times, self.shelf.sheet(day.month, month_seen).candles.open_time).any():
@@ -233,8 +233,8 @@ class Writer:
     def _tidy_when_due(self, *, is_bulk: bool) -> None:
         """Merge days that are over into their months. What was to be stored is stored, so this may wait or fail."""
         old = self.old_days()
-        newest = self.shelf.last_time(self.files)
-        if not old or newest is None:
+        newest = self.shelf.last_time(self.files) if old else None
+        if newest is None:
             return
         minute = zlib.crc32(str(self.shelf.series).encode()) % _MINUTES_TO_SPREAD
         if not (is_bulk or len(old) >= _MANY_DAYS or newest >= day_of(newest).start + minute * 60_000):
