@@ -52,7 +52,7 @@ class Fault:
 
     def concerns_request(self, url: str) -> bool:
         """Say whether a request is meant: ``path`` is a part of its URL, which names the pair and the timeframe."""
-        parts = set(re.split(r"[/?&=]", url))
+        parts = set(re.split(r"[/?&=.-]", url))
         return self.path in url and all(each is None or each in parts for each in (self.symbol, self.timeframe))
 
     def stands(self, now: int) -> bool:

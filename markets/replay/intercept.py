@@ -40,7 +40,7 @@ _BODIES: dict[str, Callable[[], bytes]] = {
     "object": lambda: b"{}",
     "nested": lambda: b"[" * 100_000,
     "huge": lambda: b"[" + b" " * 80 * _MEBIBYTE + b"]",
-    "gzip_bomb": lambda: gzip.compress(bytes(200 * _MEBIBYTE), 1),
+    "gzip_bomb": lambda: gzip.compress(bytes(64 * _MEBIBYTE), 1),
 }
 
 

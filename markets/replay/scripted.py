@@ -58,6 +58,8 @@ class ScriptedMarket:
     def newest_before(self, series: SeriesKey, end: int, count: int, *, now: int | None = None) -> Candles:
         parts: list[Candles] = []
         while count > 0:
+            for first, last in self._gone(series):
+                end = first if first < end <= last + 1 else end
             part = self.truth.newest_before(series, end, count)
             if not len(part):
                 break
@@ -69,6 +71,8 @@ class ScriptedMarket:
     def oldest_from(self, series: SeriesKey, start: int, end: int, count: int, *, now: int | None = None) -> Candles:
         parts: list[Candles] = []
         while count > 0:
+            for first, last in self._gone(series):
+                start = last + 1 if first <= start <= last else start
             part = self.truth.oldest_from(series, start, end, count)
             if not len(part):
                 break
@@ -84,9 +88,9 @@ class ScriptedMarket:
 
     def told(self, series: SeriesKey, candles: Candles, *, now: int | None = None) -> Candles:
         """Return ``candles`` without those in a hole, with the revisions known at ``now`` (None: all)."""
-        holes = self._holes(series)
-        if holes and len(candles):
-            candles = candles.take(~_inside(candles, holes, series.timeframe.milliseconds))
+        gone = self._gone(series)
+        if gone and len(candles):
+            candles = candles.take(~_inside(candles, gone))
         revisions = {
             time: each.row for time, each in self._revisions.get(series, {}).items() if now is None or each.since <= now
         }
@@ -95,6 +99,14 @@ class ScriptedMarket:
     def is_halted(self, symbol: str, now: int) -> Fault | None:
         """Return the delisting that is in force at ``now``."""
         return next((each for each in self._faults if each.verb == "delist" and _is_of(each, symbol, now)), None)
+
+    def _gone(self, series: SeriesKey) -> list[tuple[int, int]]:
+        """Return first and last open time of the candles that lie wholly in a hole.
+
+        A longer candle around a hole has traded before or after it.
+        """
+        step = series.timeframe.milliseconds
+        return [(start, end - step) for start, end in self._holes(series) if end - step >= start]
 
     def _holes(self, series: SeriesKey) -> list[tuple[int, int]]:
         holes = []
@@ -125,12 +137,11 @@ def _is_of(fault: Fault, symbol: str, now: int) -> bool:
     return fault.symbol in (None, symbol) and fault.stands(now)
 
 
-def _inside(candles: Candles, holes: list[tuple[int, int]], step: int) -> BoolArray:
-    """Say which candles lie wholly in a hole; a longer candle around it has traded before or after."""
-    gone = np.zeros(len(candles), np.bool_)
-    for start, end in holes:
-        gone |= (candles.open_time >= start) & (candles.open_time + step <= end)
-    return gone
+def _inside(candles: Candles, spans: list[tuple[int, int]]) -> BoolArray:
+    inside = np.zeros(len(candles), np.bool_)
+    for first, last in spans:
+        inside |= (candles.open_time >= first) & (candles.open_time <= last)
+    return inside
 
 
 def _revised(candles: Candles, revisions: Mapping[int, Row]) -> Candles:
