@@ -5,8 +5,9 @@ import time
 from argparse import ArgumentTypeError
 from typing import Any, NoReturn
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.serializers import parse_time
@@ -42,6 +43,12 @@ class SmcCommand(BaseCommand):
 
     def fail(self, message: str, *, returncode: int = 1) -> NoReturn:
         raise CommandError(" ".join(message.split()), returncode=returncode)
+
+
+def ensure_tables() -> None:
+    """Make the tables of a data folder that was never served, so that a file can be imported before the first start."""
+    if not connection.introspection.table_names():
+        call_command("migrate", interactive=False, verbosity=0)
 
 
 def moment(text: str) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import ProgressLine, SmcCommand, moment
+from markets.management.base import ProgressLine, SmcCommand, ensure_tables, moment
 from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe
 from markets.services.backfilling import BackfillSource, Filled, Plan, backfill, plan_backfill
@@ -29,6 +29,7 @@ class Command(SmcCommand):
 
     def run(self, **options: Any) -> None:
         series = SeriesKey.of(options["symbol"], options["timeframe"])
+        ensure_tables()
         exchange = open_exchange()
         plan = plan_backfill(
             exchange, series, start=options["start"], end=options["end"], source=BackfillSource(options["source"])
@@ -61,4 +62,3 @@ class Command(SmcCommand):
             self.stdout.write(f"gap {iso(gap.start)} x{gap.count(series.timeframe)}")
         if len(filled.gaps) > _SHOWN_GAPS:
             self.stdout.write(f"and {len(filled.gaps) - _SHOWN_GAPS} more gaps")
-

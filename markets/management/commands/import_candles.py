@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from markets.candles import Gap
 from markets.errors import InvalidInputError
-from markets.management.base import ProgressLine, SmcCommand
+from markets.management.base import ProgressLine, SmcCommand, ensure_tables
 from markets.selectors import candle_store
 from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe
@@ -39,7 +39,8 @@ class Command(SmcCommand):
         if not path.is_file():
             raise InvalidInputError(f"there is no file {path}", field="path")
         candles, intake = read_foreign(path, series.timeframe)
-        # The row first: without its tables the command ends here, with nothing stored that no page would show.
+        # The row first: a database that refuses ends the command here, with nothing stored that no page would show.
+        ensure_tables()
         ensure_series(series)
         line, added = ProgressLine(self, str(series)), 0
         for low in range(0, len(candles), _ROWS_A_STEP):
