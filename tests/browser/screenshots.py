@@ -3,18 +3,23 @@
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.stack import ROOT, Stack, running
 from tests.conftest import NEEDS, find_program
 
 FOLDER = ROOT / "docs" / "screenshots"
-SHOTS = (
-    ("chart", "/web/chart/BTCUSDT/15m", {"width": 1600, "height": 900}, {}),
+SHOTS: tuple[tuple[str, str, ViewportSize, dict[str, str]], ...] = (
+    ("chart", "/web/chart/BTCUSDT/15m", ViewportSize(width=1600, height=900), {}),
     ("dashboard", "/web/", DESKTOP, {}),
-    ("backtest", "/web/backtest/{run}", {"width": 1440, "height": 1000}, {}),
-    ("chart-light", "/web/chart/ETHUSDT/1h", {"width": 1600, "height": 900}, {"smc_theme": "light", "smc_pair": "cb"}),
+    ("backtest", "/web/backtest/{run}", ViewportSize(width=1440, height=1000), {}),
+    (
+        "chart-light",
+        "/web/chart/ETHUSDT/1h",
+        ViewportSize(width=1600, height=900),
+        {"smc_theme": "light", "smc_pair": "cb"},
+    ),
     ("signals", "/web/signals?symbol=BTCUSDT", DESKTOP, {}),
     ("phone", "/web/chart/BTCUSDT/15m", PHONE, {}),
 )
@@ -25,7 +30,7 @@ def take(browser: Browser, site: Stack, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     run = make_run(browser, site)
     for name, path, size, cookies in SHOTS:
-        context = browser.new_context(viewport=size)  # type: ignore[arg-type]
+        context = browser.new_context(viewport=size)
         kept = {"smc_intro": "seen", **cookies}
         context.add_cookies([{"name": key, "value": value, "url": site.url} for key, value in kept.items()])
         page = context.new_page()
