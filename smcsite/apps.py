@@ -8,5 +8,6 @@ class SiteConfig(AppConfig):
     verbose_name = "SMC Signal Service"
 
     def ready(self) -> None:
-        # Checks are known once their module is imported; nothing else happens here.
-        from smcsite import checks  # noqa: F401, PLC0415
+        # Checks are known once their module is imported, and so is the Celery app: without it a task that is put on
+        # the queue here would look for a broker at Celery's own default. Nothing else happens here.
+        from smcsite import celery, checks  # noqa: F401, PLC0415
