@@ -22,7 +22,7 @@ from markets.replay.synthetic import SyntheticMarket
 from markets.selectors import candle_store
 from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe, parse_symbol
-from markets.store import read_foreign
+from markets.store import CandleStore, read_foreign
 
 _DEFAULT_SYMBOLS = "BTCUSDT,ETHUSDT,BNBUSDT"
 _FILE_NAME = re.compile(r"([A-Z0-9]{1,20})[-_.](1m|5m|15m|30m|1h|4h|1d)\b", re.ASCII)
@@ -54,7 +54,7 @@ class Command(SmcCommand):
         parser.add_argument("--faults", type=Path, help="a file of scripted faults (docs/replay.md)")
 
     def run(self, **options: Any) -> None:
-        market, start, end = _market(options)
+        market, start, end = choose_market(options)
         if options["start"] is not None:
             start = options["start"]
         script = read_script(_read(options["faults"])) if options["faults"] is not None else []
@@ -79,16 +79,14 @@ class Command(SmcCommand):
         server.run(sockets=[listener])
 
 
-def _market(options: dict[str, Any]) -> tuple[Market, int, int | None]:
+def choose_market(options: dict[str, Any]) -> tuple[Market, int, int | None]:
     """Return the market, where its clock starts unless told, and where it ends."""
     symbols = [parse_symbol(each.strip().upper()) for each in (options["symbols"] or "").split(",") if each.strip()]
     if options["source"] == "synthetic":
         chosen = symbols or _DEFAULT_SYMBOLS.split(",")
         return SyntheticMarket(chosen, seed=options["seed"]), time.time_ns() // 1_000_000, None
     if options["source"] == "store":
-        recorded = _stored_market(symbols)
-        first, end = recorded.span()
-        return recorded, max(first, end - _DAY), end + _AFTERGLOW
+        return stored_market(candle_store(), symbols)
     series, candles = _read_file(Path(options["source"]), symbols, options["timeframe"])
     recorded = RecordedMarket.of(Path(options["source"]).name, {series: candles})
     first, end = recorded.span()
@@ -96,12 +94,16 @@ def _market(options: dict[str, Any]) -> tuple[Market, int, int | None]:
     return recorded, min(first + history, first + (end - first) // 2), end + _AFTERGLOW
 
 
-def _stored_market(symbols: list[str]) -> RecordedMarket:
-    store = candle_store()
+def stored_market(store: CandleStore, symbols: list[str]) -> tuple[Market, int, int | None]:
+    """Return the stored series of the pairs, of all when none is named."""
     stored = [series for series in store.series() if not symbols or series.symbol in symbols]
     if not stored:
         raise NoCandlesError(f"nothing is stored of {', '.join(symbols) if symbols else 'any pair'}")
-    return RecordedMarket("the store", stored, lambda series: store.read(series, start=None, end=None, with_flow=True))
+    recorded = RecordedMarket(
+        "the store", stored, lambda series: store.read(series, start=None, end=None, with_flow=True)
+    )
+    first, end = recorded.span()
+    return recorded, max(first, end - _DAY), end + _AFTERGLOW
 
 
 def _read_file(path: Path, symbols: list[str], given: Timeframe | None) -> tuple[SeriesKey, Candles]:
