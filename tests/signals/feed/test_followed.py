@@ -147,7 +147,7 @@ def test_changes_by_another_process_are_judged(followed: Followed) -> None:
 
 def test_a_hole_that_stays_is_asked_for_ever_later_and_then_given_up(followed: Followed) -> None:
     stray, gap = update(5_000), Gap(MINUTE, 5_000 * MINUTE)
-    pauses = []
+    pauses: list[float] = []
     while not pauses or followed.held:
         followed.held.clear()
         followed.note_taken(Taken(MINUTE, 0, (stray,), gap))
