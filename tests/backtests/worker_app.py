@@ -11,8 +11,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
 django.setup()
 
-from backtests import tasks  # noqa: E402  # models need the set-up
-from backtests.models import Backtest  # noqa: E402
+from backtests.models import Backtest  # noqa: E402  # models need the set-up
 from backtests.services import running  # noqa: E402
 from markets.services import jobs  # noqa: E402
 from smcsite.celery import app  # noqa: E402
@@ -44,6 +43,3 @@ def execute(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
 
 
 running.execute = execute
-if "TEST_TIME_LIMITS" in os.environ:
-    soft, hard = os.environ["TEST_TIME_LIMITS"].split(",")
-    tasks.run_backtest.soft_time_limit, tasks.run_backtest.time_limit = float(soft), float(hard)

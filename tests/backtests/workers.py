@@ -60,8 +60,13 @@ class Workers:
             _MIGRATED.write_bytes(self.database.read_bytes())
         self.database.write_bytes(_MIGRATED.read_bytes())
 
-    def start(self, *, concurrency: int = 1, **variables: str) -> "subprocess.Popen[bytes]":
-        """Start a worker on the queue ``backtest`` and wait until it takes messages."""
+    def worker(self) -> "subprocess.Popen[bytes]":
+        """Return the worker that runs, started where there is none."""
+        alive = [process for process in self._processes if process.poll() is None]
+        return alive[0] if alive else self._start(concurrency=2)
+
+    def _start(self, *, concurrency: int) -> "subprocess.Popen[bytes]":
+        """Start a worker on the queue ``backtest`` and wait until it has its pool."""
         command = [
             sys.executable, "-m", "celery", "-A", "tests.backtests.worker_app", "worker", "--queues", "backtest",
             "--concurrency", str(concurrency), "--hostname", f"w{len(self._processes)}@%h", "--without-gossip",
@@ -69,7 +74,7 @@ class Workers:
         ]  # fmt: skip
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env={**self.variables, **variables}, stdout=log, stderr=log,
+                command, cwd=settings.BASE_DIR, env=self.variables, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self._processes.append(process)
@@ -85,7 +90,7 @@ class Workers:
             return []
         return [int(each) for each in text.split()]
 
-    def kill_child(self, process: "subprocess.Popen[bytes]", number: int = 0) -> None:
+    def kill_child(self, process: "subprocess.Popen[bytes]", number: int) -> None:
         """Kill a pool process, as the kernel does when memory is short; the worker starts another."""
         os.kill(self.children(process)[number], signal.SIGKILL)
 
@@ -100,13 +105,17 @@ class Workers:
                 self.kill(process)
 
 
-def submit(*, note: str = "", **values: Any) -> Backtest:
-    """Queue a run of the stored series."""
+def submit(*, note: str = "", limits: tuple[float, float] | None = None, **values: Any) -> Backtest:
+    """Queue a run of the stored series; ``limits`` are other time limits, soft and hard, than the task's own."""
     spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m", **values})
-    return submit_backtest(new_backtest(spec, note=note))
+    if limits is None:
+        return submit_backtest(new_backtest(spec, note=note))
+    job = jobs.submit(new_backtest(spec, note=note))
+    run_backtest.apply_async((job.pk,), soft_time_limit=limits[0], time_limit=limits[1])
+    return job
 
 
-def dispatch(*, lost_after: float = 1.0) -> None:
+def dispatch(*, lost_after: float = 3.0) -> None:
     """Do what the scheduler has done every ten seconds, with less patience for lost workers."""
     now = timezone.now()
     jobs.requeue_lost(Backtest, now=now + jobs.LOST_AFTER - timedelta(seconds=lost_after))
