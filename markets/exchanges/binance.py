@@ -24,7 +24,7 @@ class BinanceExchange:
         How many connects in a row may fail before a stream gives up; 0: never.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an exchange is its addresses and how to treat them
         self,
         rest_url: str,
         stream_url: str,

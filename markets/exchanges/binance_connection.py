@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
+from requests import certs
 from websocket import ABNF, WebSocketApp, WebSocketException
 
 from markets.exchanges.binance_frames import FRAME_LIMIT
@@ -90,7 +90,7 @@ class Connection:
         if app is not None:
             app.keep_running = False
             with suppress(WebSocketException, OSError, AttributeError):
-                app.sock.send_close()
+                app.sock.send_close()  # type: ignore[union-attr]  # None before the handshake: AttributeError
         if connected is not None:
             with suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
@@ -114,7 +114,7 @@ class Connection:
     def _receive(self, connected: socket.socket) -> None:
         self._app = WebSocketApp(
             self._url,
-            socket=_Unredirected(connected),
+            socket=_Unredirected(connected),  # type: ignore[arg-type]  # all that is asked of it is a socket's
             on_open=self._on_open,
             on_data=self._on_data,
             on_error=self._on_error,
@@ -140,7 +140,7 @@ class Connection:
 
 
 def _dial(url: str) -> socket.socket:
-    """Connect to the host of ``url``: never through a proxy of the environment, for wss with its certificate checked."""
+    """Connect to the host of ``url``: never by a proxy of the environment, and for wss with its certificate checked."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_secure = parts.scheme == "wss"
@@ -151,7 +151,7 @@ def _dial(url: str) -> socket.socket:
         connected = plain
         if is_secure:
             # The trust store of the REST client.
-            trust = ssl.create_default_context(cafile=requests.certs.where())
+            trust = ssl.create_default_context(cafile=certs.where())
             connected = trust.wrap_socket(plain, server_hostname=host)
         connected.settimeout(_SOCKET_SECONDS)
     except BaseException:

@@ -1,6 +1,6 @@
 """A connection with its subscriptions: asked for in batches, at the pace the exchange takes them."""
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from markets.exchanges.binance_connection import Connection
@@ -65,8 +65,8 @@ class Line:
         self.is_ending = True
         self.connection.close(reason)
 
-    def pump(self, wanted: Set[SeriesKey], now: float) -> frozenset[SeriesKey]:
-        """Ask for the next batch of the difference, if it may be sent now; return what is granted for want of a reply."""
+    def pump(self, wanted: AbstractSet[SeriesKey], now: float) -> frozenset[SeriesKey]:
+        """Ask for the next batch of the difference, if it may be sent now; return what is granted without a reply."""
         granted = self._overdue_replies(now)
         if self.is_open and not self.is_ending and now >= self._next_send_at:
             missing, superfluous = sorted(wanted - self._asked), sorted(self._asked - wanted)

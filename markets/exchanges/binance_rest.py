@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -145,7 +146,7 @@ class BinanceRest:
             times = [read_time(row[0]) for row in page]
         except MalformedError as error:
             raise BadAnswerError(f"candles of {series} with a bad time: {error}") from error
-        if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(times)):
             raise BadAnswerError(f"candles of {series} out of order")
         return [row for row, time_ in zip(page, times, strict=True) if start <= time_ and (end is None or time_ < end)]
 

@@ -11,7 +11,7 @@ from markets.candles import Candle
 from markets.exchanges import CandleUpdate, Connected, StreamEvent, StreamHealth
 from markets.exchanges.backoff import ConnectBudget
 from markets.exchanges.binance_connection import Connection, Ended, Message, Opened
-from markets.exchanges.binance_frames import CandleFrame, Reply, Shutdown, read_frame
+from markets.exchanges.binance_frames import CandleFrame, Frame, Reply, Shutdown, read_frame
 from markets.exchanges.binance_line import Line
 from markets.exchanges.binance_shard import Shard, Surroundings, Tally
 from markets.exchanges.event_queue import EventQueue
@@ -189,11 +189,7 @@ class BinanceStream:
     def _read(self, shard: Shard, line: Line, message: Message) -> None:
         self._health.last_message_at = message.received_at
         try:
-            if message.raw is None:
-                raise MalformedError("no text, or too long")  # noqa: TRY301 - counted as any other
-            frame = read_frame(message.raw)
-            if isinstance(frame, CandleFrame) and frame.candle.open_time > frame.event_time:
-                raise ImpossibleCandleError("future")  # noqa: TRY301
+            frame = _frame_of(message)
         except MalformedError as error:
             self._health.rejected_frames += 1
             self._complain("frames rejected", error)
@@ -257,3 +253,13 @@ class BinanceStream:
             self._complaint_at = time.monotonic() + _QUIET_SECONDS
             counts = {"frames": self._health.rejected_frames, "candles": self._health.rejected_candles}
             logger.warning(what, extra={"newest": str(error)[:120], **counts})
+
+
+def _frame_of(message: Message) -> Frame:
+    """Return what a message says. Raises ``MalformedError`` and ``ImpossibleCandleError``."""
+    if message.raw is None:
+        raise MalformedError("no text, or too long")
+    frame = read_frame(message.raw)
+    if isinstance(frame, CandleFrame) and frame.candle.open_time > frame.event_time:
+        raise ImpossibleCandleError("future")
+    return frame

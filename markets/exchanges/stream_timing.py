@@ -7,7 +7,7 @@ _MINUTE = 60_000
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """``*_seconds`` are real seconds; ``*_ms`` pass on the exchange's clock, which a replay runs up to 600 times faster.
+    """``*_seconds`` are real seconds; ``*_ms`` pass on the exchange's clock, which a replay may run 600 times as fast.
 
     Where both are given both must have passed: a span of the exchange's clock alone would be some milliseconds in a
     fast replay, and any hiccup of ours would look like a fault of the connection.
