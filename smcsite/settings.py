@@ -87,7 +87,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "smcsite.security.middleware.headers",
     # Pages, answers and static files alike; where a proxy compresses, it finds nothing left to do.
-    "django.middleware.gzip.GZipMiddleware",
+    "smcsite.compression.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "smcsite.security.middleware.caps",

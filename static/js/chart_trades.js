@@ -16,7 +16,7 @@ import { indexOf } from "./smc_shapes.js";
  * @returns {Promise<TradeFacts | null>}
  */
 export async function fetchTrade(run, number) {
-  const answer = await ask(`/api/v1/backtests/${encodeURIComponent(run)}/trades/`, { limit: 1000 });
+  const answer = await ask(`/api/v1/backtests/${encodeURIComponent(run)}/trades/`, { limit: 1, cursor: number - 1 });
   const row = answer.results.find((/** @type {any} */ each) => Number(each.trade) === number);
   if (!row) return null;
   return {

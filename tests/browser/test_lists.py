@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -125,6 +126,22 @@ def test_check_23_compare_shows_curves_differences_and_warnings(open_page: Opene
     expect(page.get_by_role("row", name="strategy")).to_contain_text("sweep_reversal")
 
 
+def test_check_23_a_trade_opens_on_the_chart(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest/1?tab=trades")
+    page.get_by_role("table", name="Trades").locator("tr[data-trade]").nth(2).locator("td").nth(3).click()
+    page.wait_for_url("**/web/chart/BTCUSDT/5m?run=1#t=3")
+    ready_chart(page)
+    trade = site.get("/api/v1/backtests/1/trades/?limit=3")["results"][2]
+    told = page.evaluate(
+        """() => { const { layer, bars, host } = window.chartPage.view;
+          const [from, to] = [host.dataset.visibleFrom, host.dataset.visibleTo].map(Number);
+          return { entry: bars[layer.trade.from].time, price: layer.trade.entry, from, to }; }"""
+    )
+    assert told["price"] == trade["entry_price"]
+    assert told["entry"] == round(datetime.fromisoformat(trade["entry_time"]).timestamp())
+    assert told["from"] <= told["entry"] <= told["to"]
+
+
 def test_check_25_unknown_symbol_suggests_near_ones(open_page: Opener, site: Stack, watcher: Watcher) -> None:
     watcher.allowed = ["404 (Not Found)"]
     page = open_page(site, "/web/chart/BTCUSD/15m")
@@ -188,7 +205,7 @@ def test_check_24_downloads_hold_the_same_rows(open_page: Opener, site: Stack) -
         with page.expect_download() as download:
             group.get_by_role("link", name=name).click()
         told[name] = download.value.path()
-    rows = list(csv.DictReader(told["CSV"].open()))
+    rows = list(csv.DictReader(io.StringIO(told["CSV"].read_text())))
     with pq.ParquetFile(told["Parquet"]) as file:
         table = file.read().to_pylist()
     answer = page.context.request.get(

@@ -194,9 +194,13 @@ def test_alert_rules_call_only_for_what_fits(open_page: Opener, site: Stack) -> 
 def test_sockets_that_are_blocked_give_way_to_polling(open_page: Opener, site: Stack, watcher: Watcher) -> None:
     watcher.allowed = ["WebSocket"]
     page = open_page(site, "/web/help")
-    page.route_web_socket("**/ws/live/", lambda route: route.close(code=3000))
     page.add_init_script(
-        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose?.(), 5); } close() {} };"
+        """window.WebSocket = class {
+          static OPEN = 1;
+          readyState = 3;
+          constructor() { setTimeout(() => this.onclose?.(), 5); }
+          close() {}
+        };"""
     )
     page.goto(site.url + "/web/")
     expect(page.get_by_role("status", name="Connection")).to_contain_text("Polling", timeout=15_000)

@@ -49,9 +49,11 @@ def test_check_17_axe_finds_nothing_serious_in_any_look(
         )
         assert violations(page, only="color-contrast") == [], (theme, pair)
     assert page.evaluate("() => document.getAnimations().filter((each) => each.playState === 'running').length") == 0
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PAGES if FULL else PAGES[:2])
 def test_check_18_phone_needs_no_sideways_scroll(open_page: Opener, site: Stack, watcher: Any, path: str) -> None:
     watcher.allowed = MISSING if "NOPE" in path else []
     page = open_page(site, path, viewport=PHONE, has_touch=True, is_mobile=True)
