@@ -1,38 +1,22 @@
 """How the service is: ``/health`` looks at every part, ``/healthz`` only says that this process answers."""
 
 import logging
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from redis.exceptions import RedisError
 
 from markets.api.answers import json_answer
-from markets.selectors import candle_store
 from signals.push.status import read_status
 from smcsite.heartbeats import Heartbeat, heartbeats, redis_client
 from smcsite.security.credentials import find_credential, is_open, is_staff
+from smcsite.store_watch import DEGRADED, DOWN, OK, Check, store_watch
 from smcsite.version import VERSION
 
 logger = logging.getLogger(__name__)
-
-OK, DEGRADED, DOWN = "ok", "degraded", "down"
-_STORE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """How one part is. ``detail`` is for operators and told only to those who may know."""
-
-    status: str
-    detail: str = ""
 
 
 def database_check() -> Check:
@@ -76,40 +60,6 @@ def broker_check() -> Check:
     if memory.get("maxmemory") and memory["used_memory"] >= memory["maxmemory"]:
         return Check(DEGRADED, "Redis is out of memory")
     return Check(OK)
-
-
-class StoreWatch:
-    """Whether the disk takes writes, looked at no more than every two seconds."""
-
-    def __init__(self) -> None:
-        self._looked_at = float("-inf")
-        self._check = Check(OK)
-
-    def check(self) -> Check:
-        if time.monotonic() - self._looked_at >= _STORE_SECONDS:
-            self._looked_at = time.monotonic()
-            self._check = self._look()
-        return self._check
-
-    def _look(self) -> Check:
-        root = settings.DATA_ROOT
-        try:
-            statistics = candle_store().statistics()
-            if statistics.free_bytes < statistics.reserve_bytes:
-                return Check(DOWN, "disk full: writes stopped")
-            with tempfile.NamedTemporaryFile(dir=root, suffix=".tmp") as probe:
-                probe.write(b"x")
-                probe.flush()
-        except OSError as error:
-            return Check(DOWN, f"{root} cannot be written: {error.strerror}")
-        if statistics.quarantined:
-            return Check(DEGRADED, f"{statistics.quarantined} damaged files were put aside")
-        return Check(OK)
-
-
-@cache
-def store_watch() -> StoreWatch:
-    return StoreWatch()
 
 
 def stream_check() -> Check:

@@ -12,9 +12,10 @@ from redis.exceptions import RedisError
 
 from markets.models import Job
 from signals.push.status import read_status
-from smcsite.health import OK, checks, overall
+from smcsite.health import checks, overall
 from smcsite.heartbeats import redis_client
 from smcsite.schedule import QUEUES
+from smcsite.store_watch import OK
 
 
 class ServiceCollector:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import certs
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from websocket import ABNF, WebSocketApp, WebSocketException
 
 from markets.exchanges.binance_frames import FRAME_LIMIT
@@ -151,7 +151,7 @@ def _dial(url: str) -> socket.socket:
         connected = plain
         if is_secure:
             # The trust store of the REST client.
-            trust = ssl.create_default_context(cafile=certs.where())
+            trust = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
             connected = trust.wrap_socket(plain, server_hostname=host)
         connected.settimeout(_SOCKET_SECONDS)
     except BaseException:

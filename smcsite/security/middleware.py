@@ -11,12 +11,12 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 
-from smcsite.health import DOWN, store_watch
 from smcsite.logs import request_context
 from smcsite.problems import refuse
 from smcsite.security.addresses import client_ip, is_trusted_peer
 from smcsite.security.credentials import find_credential, is_open, is_staff, presented_secret
 from smcsite.security.limits import Refusal, api_refusal, login_refusal, wrong_secret_refusal
+from smcsite.store_watch import DOWN, store_watch
 
 logger = logging.getLogger(__name__)
 
