@@ -6,7 +6,7 @@ in whole ticks and steps, so nothing depends on the order in which it was asked 
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from itertools import accumulate
 
@@ -25,6 +25,7 @@ MINUTES = 1440
 FIRST_DAY, LAST_DAY = 17_167, 32_872  # 2017-01-01 to 2060-01-01
 
 _MINUTE = np.arange(MINUTES)
+_BLOCK = 256
 
 
 def _season() -> FloatArray:
@@ -59,6 +60,10 @@ class SyntheticMarket:
 
     def first_time(self, series: SeriesKey) -> int | None:
         return FIRST_DAY * DAY
+
+    def daily_closes(self, symbol: str) -> FloatArray:
+        """Return the price at every midnight there is: decades of a pair at a glance."""
+        return np.asarray(np.exp(self._chain(symbol).log_price), np.float64)
 
     def candles(self, series: SeriesKey, start: int, end: int) -> Candles:
         start, end = max(start, FIRST_DAY * DAY), min(end, LAST_DAY * DAY)
@@ -166,11 +171,11 @@ class _Chain:
     def __init__(self, character: Character) -> None:
         days = LAST_DAY - FIRST_DAY + 1
         random = character.generator(2**40)
-        self.log_volatility = np.fromiter(_returning(random.normal(0, 0.1, days), 0.97), np.float32, days)
+        self.log_volatility = _returning(random.normal(0, 0.1, days), 0.97).astype(np.float32)
         volatility = character.daily_volatility * np.exp(self.log_volatility)
-        trend = np.fromiter(_returning(random.normal(0, 0.07, days), 0.94), np.float64, days)
+        trend = _returning(random.normal(0, 0.07, days), 0.94)
         shocks = random.normal(size=days) * np.where(random.random(days) < 0.02, 2.5, 1.0)
-        path = np.fromiter(_returning((trend + shocks) * volatility, 0.995), np.float64, days)
+        path = _returning((trend + shocks) * volatility, 0.995)
         self.log_price = path + np.log(character.level)
         self._scale: int = 10**character.listing.price_decimals
 
@@ -179,8 +184,17 @@ class _Chain:
         return max(1, round(math.exp(float(self.log_price[at])) * self._scale))
 
 
-def _returning(noise: FloatArray, keep: float) -> Iterator[float]:
-    return accumulate(noise.tolist(), lambda level, step: keep * level + step)
+def _returning(noise: FloatArray, keep: float) -> FloatArray:
+    """Return the level that keeps the share ``keep`` of itself at each step and gains the step's noise.
+
+    In blocks: within one the noise is summed at its weight, so only the blocks are gone through one by one.
+    """
+    padded = np.append(noise, np.zeros(-len(noise) % _BLOCK)).reshape(-1, _BLOCK)
+    weights = keep ** np.arange(_BLOCK)
+    inside = np.cumsum(padded / weights, axis=1) * weights
+    before = accumulate(inside[:-1, -1].tolist(), lambda level, end: level * keep**_BLOCK + end, initial=0.0)
+    levels = inside + np.fromiter(before, np.float64, len(inside))[:, None] * weights * keep
+    return np.asarray(levels.ravel()[: len(noise)], np.float64)
 
 
 class _Day:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from markets.candles import FLOW_COLUMNS, Candles
+from markets.candles import FLOW_COLUMNS, Candles, FloatArray
 from markets.replay.market import rows_of
 from markets.replay.synthetic import DAY, SyntheticMarket
 from markets.series import SeriesKey, Timeframe
@@ -61,3 +61,58 @@ def test_longer_candles_are_the_sum_of_their_minutes(
     for name in FLOW_COLUMNS:
         sums = getattr(minutes.flow, name).reshape(shape).sum(axis=1)
         np.testing.assert_allclose(getattr(bars.flow, name), sums, rtol=1e-12)
+
+
+def _likeness(values: FloatArray, lag: int) -> float:
+    """Return the correlation of a series with itself ``lag`` steps before."""
+    return float(np.corrcoef(values[:-lag], values[lag:])[0, 1])
+
+
+def test_returns_have_fat_tails_and_no_memory(quarter: Candles) -> None:
+    returns = np.diff(np.log(quarter.close))
+    assert ((returns - returns.mean()) ** 4).mean() / returns.var() ** 2 > 8
+    assert abs(_likeness(returns, 1)) < 0.05
+    assert np.abs(returns).max() > 12 * returns.std()
+
+
+def test_volatility_comes_in_clusters_of_hours_and_of_weeks(market: SyntheticMarket, quarter: Candles) -> None:
+    minutes = np.abs(np.diff(np.log(quarter.close)))
+    assert _likeness(minutes, 1) > 0.2
+    assert _likeness(minutes, 30) > 0.1
+    years = market.candles(SeriesKey("BTCUSDT", Timeframe.D1), START - 1500 * DAY, START)
+    assert _likeness(np.abs(np.diff(np.log(years.close))), 5) > 0.05
+
+
+def test_new_york_is_the_busiest_time_of_the_day(quarter: Candles) -> None:
+    hours = quarter.open_time // 3_600_000 % 24
+    moves = np.abs(np.log(quarter.close / quarter.open))
+    usual = np.array([moves[hours == hour].mean() for hour in range(24)])
+    assert usual.argmax() in (13, 14, 15)
+    assert usual.max() > 1.8 * usual.min()
+
+
+def test_volume_follows_volatility(quarter: Candles) -> None:
+    moves = quarter.high / quarter.low - 1
+    assert np.corrcoef(np.log(quarter.volume + 1e-9), np.log(moves + 1e-9))[0, 1] > 0.4
+
+
+def test_the_price_stays_of_a_sensible_size_over_all_years() -> None:
+    for seed in range(4):
+        market = SyntheticMarket(["BTCUSDT"], seed=seed)
+        closes = market.daily_closes("BTCUSDT")
+        assert len(closes) > 15_000
+        assert 2_000 < closes.min() < closes.max() < 2_000_000
+
+
+def test_each_minute_joins_the_one_before_and_lies_on_the_grid(quarter: Candles) -> None:
+    assert (np.diff(quarter.open_time) == MINUTE).all()
+    ticks = quarter.close * 100
+    assert np.abs(ticks - np.rint(ticks)).max() < 1e-6
+    assert np.abs(quarter.open[1:] - quarter.close[:-1]).max() <= 0.0100001
+
+
+def test_a_thousand_candles_of_every_timeframe_are_there_at_the_start(market: SyntheticMarket) -> None:
+    for timeframe in (Timeframe.M1, Timeframe.H1, Timeframe.H4, Timeframe.D1):
+        candles = market.newest_before(SeriesKey("ETHUSDT", timeframe), START, 1_000)
+        assert len(candles) == 1_000
+        assert int(candles.open_time[-1]) == timeframe.ceil(START) - timeframe.milliseconds
