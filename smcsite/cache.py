@@ -34,37 +34,39 @@ class HintCache(RedisCache):
             return otherwise
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        parent = super()
+        parent: Any = super()
         return self._try(lambda: parent.get(key, default, version), default)
 
     def get_many(self, keys: Any, version: int | None = None) -> dict[str, Any]:
-        parent, wanted = super(), list(keys)
+        parent: Any = super()
+        wanted = list(keys)
         return self._try(lambda: parent.get_many(wanted, version), {})
 
     def has_key(self, key: str, version: int | None = None) -> bool:
-        parent = super()
+        parent: Any = super()
         return self._try(lambda: bool(parent.has_key(key, version)), otherwise=False)
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        parent = super()
+        parent: Any = super()
         return self._try(lambda: bool(parent.add(key, value, timeout, version)), otherwise=False)
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
-        parent = super()
+        parent: Any = super()
         self._try(lambda: parent.set(key, value, timeout, version), None)
 
     def set_many(self, data: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> list[Any]:
-        parent = super()
+        parent: Any = super()
         return self._try(lambda: list(parent.set_many(data, timeout, version)), list(data))
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        parent = super()
+        parent: Any = super()
         return self._try(lambda: bool(parent.touch(key, timeout, version)), otherwise=False)
 
     def delete(self, key: str, version: int | None = None) -> bool:
-        parent = super()
+        parent: Any = super()
         return self._try(lambda: bool(parent.delete(key, version)), otherwise=False)
 
     def delete_many(self, keys: Any, version: int | None = None) -> None:
-        parent, wanted = super(), list(keys)
+        parent: Any = super()
+        wanted = list(keys)
         self._try(lambda: parent.delete_many(wanted, version), None)

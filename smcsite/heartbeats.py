@@ -5,6 +5,7 @@ import socket
 import time
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 from redis import Redis
@@ -43,7 +44,8 @@ def beat(role: str, pid: int | None = None) -> None:
 def heartbeats() -> list[Heartbeat]:
     """Return the processes that gave a sign lately. Raises ``RedisError`` while Redis is away."""
     found = []
-    for member, seen in redis_client(3).zrangebyscore(_KEY, time.time() - SILENT_AFTER, "+inf", withscores=True):
+    lately: Any = redis_client(3).zrangebyscore(_KEY, time.time() - SILENT_AFTER, "+inf", withscores=True)
+    for member, seen in lately:
         role, host, pid = member.decode().split("|")
         found.append(Heartbeat(role, host, int(pid), seen))
     return found

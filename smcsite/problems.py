@@ -138,10 +138,12 @@ def _framework_error(error: Exception) -> tuple[dict[str, Any], dict[str, str]] 
     if not isinstance(error, APIException):
         return None
     headers = {}
-    if isinstance(error, NotAuthenticated | AuthenticationFailed) and getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = error.auth_header
-    if isinstance(error, Throttled) and error.wait:
-        headers["Retry-After"] = str(round(error.wait))
+    challenge = getattr(error, "auth_header", None)
+    if isinstance(error, NotAuthenticated | AuthenticationFailed) and challenge:
+        headers["WWW-Authenticate"] = challenge
+    wait = getattr(error, "wait", None)
+    if isinstance(error, Throttled) and wait:
+        headers["Retry-After"] = str(round(wait))
     if isinstance(error, ValidationError):
         errors = error.detail if isinstance(error.detail, dict) else {"body": error.detail}
         return problem(400, _first_text(errors), code="malformed", title="Malformed request", errors=errors), headers

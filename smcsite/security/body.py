@@ -16,7 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 class BodyCap:
     """Ends a request with 413 once its body has grown over the cap, and hangs up."""
 
-    def __init__(self, application: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, application: Any) -> None:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

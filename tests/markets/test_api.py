@@ -35,7 +35,7 @@ def iso(time: int) -> str:
     return datetime.fromtimestamp(time / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
-def ask(client: Client, **parameters: object) -> dict[str, object]:
+def ask(client: Client, **parameters: str) -> dict[str, object]:
     answer = client.get("/api/v1/candles/", {"symbol": "TOLDUSDT", "timeframe": "15m", **parameters})
     assert answer.status_code == 200, answer.content
     found: dict[str, object] = answer.json()

@@ -34,7 +34,7 @@ class _HelpFormatter(DjangoHelpFormatter):
 
 class Command(SmcCommand):
     help = "Run one backtest over stored candles, print its metrics, and write its report."
-    requires_system_checks = ()  # type: ignore[assignment]  # they read every page and cost a second
+    requires_system_checks = ()  # they read every page and cost a second
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         return super().create_parser(

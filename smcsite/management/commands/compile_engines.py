@@ -12,7 +12,7 @@ from signals.engine import Detector
 
 class Command(SmcCommand):
     help = "Compile the engines and keep the machine code on disk, so that no request and no candle waits for it."
-    requires_system_checks = ()  # type: ignore[assignment]  # it touches no data
+    requires_system_checks = ()  # it touches no data
 
     def run(self, **options: Any) -> None:
         began = time.monotonic()

@@ -19,7 +19,7 @@ _MIGRATION_LOCK = 0x534D43  # any number, the same for all
 
 class Command(SmcCommand):
     help = "Migrate the database, note the pairs of SYMBOLS at the first start. Safe to repeat."
-    requires_system_checks = ()  # type: ignore[assignment]  # a web process checks them; here they cost a second
+    requires_system_checks = ()  # a web process checks them; here they cost a second
 
     def run(self, **options: Any) -> None:
         began = time.monotonic()

@@ -32,7 +32,7 @@ _PORT_PATIENCE = 1.5
 
 class Command(SmcCommand):
     help = "Run the service: web, stream, workers, scheduler and, unless REDIS_URL is set, an embedded server."
-    requires_system_checks = ()  # type: ignore[assignment]  # `prepare` and the web process do
+    requires_system_checks = ()  # `prepare` and the web process do
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", help="address of the web server; default: API_HOST")
