@@ -29,7 +29,8 @@ function draw(host, data) {
       textColor: palette.text,
       fontFamily: getComputedStyle(document.body).fontFamily,
       fontSize: 11,
-      attributionLogo: true,
+      // The footer names and links TradingView; a link inside a picture could not be reached by keyboard.
+      attributionLogo: false,
       panes: { separatorColor: palette.line, separatorHoverColor: palette.edge },
     },
     grid: { vertLines: { color: alpha(palette.line, 0.5) }, horzLines: { color: alpha(palette.line, 0.5) } },
