@@ -257,7 +257,7 @@ def report_links(run: Backtest) -> dict[str, str]:
 class BacktestRowSerializer(BacktestSerializer):
     """A run in a list: its headline metrics alone, so that a page of runs stays small."""
 
-    metrics = serializers.SerializerMethodField()
+    metrics = serializers.SerializerMethodField()  # type: ignore[assignment]
 
     @extend_schema_field(OpenApiTypes.OBJECT)
     def get_metrics(self, run: Backtest) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ def submit_backtest(job: Backtest, *, key: str | None = None) -> Backtest:
     return job
 
 
-class JobRequest(Request):  # type: ignore[misc]  # celery-types leaves it untyped
+class JobRequest(Request):
     """A message whose job is told by the worker's first process when it had to kill the one that did it."""
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # Celery's signature
@@ -44,7 +44,7 @@ class JobRequest(Request):  # type: ignore[misc]  # celery-types leaves it untyp
 class JobTask(Task):  # type: ignore[type-arg]
     """A task whose one argument is a job's id."""
 
-    Request = JobRequest
+    Request = JobRequest  # type: ignore[assignment]  # celery-types knows only its name as text
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 class JobAdmin(ReadOnlyAdmin):
     """What the admin of every kind of job shows and does."""
 
-    list_filter = ("state",)
+    list_filter: ClassVar[Any] = ("state",)
     list_select_related = ("owner",)
     date_hierarchy = "created_at"
     actions = ("cancel",)
@@ -99,7 +99,7 @@ class JobAdmin(ReadOnlyAdmin):
 class BackfillAdmin(JobAdmin):
     list_display = ("id", "symbol", "timeframe", "state", "progress", "stage", "attempts", "created_at", "finished_at")
     search_fields = ("symbol", "note")
-    list_filter = ("state", "timeframe")  # type: ignore[assignment]
+    list_filter = ("state", "timeframe")
 
 
 @admin.register(ExchangeGap)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,11 @@ def _book(
 ) -> Book:
     """Lay out the memory of a walk."""
     steps = len(_times(markets, windows))
-    columns = {name: _frozen([getattr(market.candles, name) for market in markets]) for name in COLUMNS[:5]}
+    columns: dict[str, Any] = {
+        name: _frozen([getattr(market.candles, name) for market in markets]) for name in COLUMNS[:5]
+    }
     first_child, children = _children(markets, spec)
+    all_triggers: Any = _frozen(triggers)
     rules, account = _rules(spec), zeros(1, ACCOUNT)
     account["cash"] = account["equity"] = spec.initial_capital
     return Book(
@@ -88,7 +92,7 @@ def _book(
         account=account,
         pairs=_pairs(markets, windows),
         **columns,
-        triggers=_frozen(triggers),
+        triggers=all_triggers,
         first_child=first_child,
         **children,
         events=events,
@@ -145,7 +149,7 @@ def _triggers(market: Market, orders: Orders) -> NDArray[np.uint8]:
 
 def _children(
     markets: Sequence[Market], spec: BacktestSpec
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.generic]]]:
+) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """Return where each bar's finer candles begin, -1 unless all of them are stored, and those candles' columns."""
     details = [market.detail if market.detail is not None else Candles.empty() for market in markets]
     names = {"child_time": "open_time", "child_open": "open", "child_high": "high", "child_low": "low"}

@@ -139,7 +139,8 @@ def metric_text(metrics: Mapping[str, Any], name: str) -> str:
 
 def duration_text(seconds: float) -> str:
     """Write a length of time in its two largest units."""
-    left, told = round(seconds), []
+    left = round(seconds)
+    told: list[str] = []
     for name, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if left >= size or (name == "s" and not told):
             told.append(f"{left // size} {name}")

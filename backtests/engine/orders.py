@@ -86,7 +86,8 @@ def schedule(
     Orders are numbered over all pairs. Returns the events, and an ``Outcome`` an order: what is known before the
     walk (expired, a hole where the entry bar should be, no bar left), and TAKEN for those to be tried.
     """
-    parts, outcomes = [], []
+    parts: list[RecordArray] = []
+    outcomes: list[NDArray[np.int8]] = []
     for pair, (market, wanted, window) in enumerate(zip(markets, orders, windows, strict=True)):
         part, outcome = _events(market, wanted, window)
         part["pair"] = pair
