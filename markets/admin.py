@@ -1,5 +1,7 @@
 """The market in the Django admin: pairs, series, backfills, revisions."""
 
+from typing import Any, ClassVar
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
