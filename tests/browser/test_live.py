@@ -245,14 +245,21 @@ def test_a_web_server_that_is_killed_is_found_again(open_page: Opener, live: Sta
 def test_check_20_and_21_a_run_is_started_followed_and_cancelled(open_page: Opener, live: Stack) -> None:
     page = open_page(live, "/web/backtest")
     form = page.get_by_role("form", name="New run")
-    expect(page.locator("#estimate")).to_contain_text("candles", timeout=60_000)
+
+    def has_estimate() -> bool:
+        page.reload()
+        page.wait_for_timeout(1_000)
+        return "about" in page.locator("#estimate").inner_text()
+
+    # History may still be on its way.
+    eventually(has_estimate, seconds=120)
     form.get_by_role("button", name="Run").click()
     row = page.get_by_test_id("run-row").first
     expect(row).to_be_visible()
     number = row.get_attribute("data-job")
     page.reload()
     row = page.locator(f"#job-{number}")
-    expect(row).to_have_attribute("data-state", "done", timeout=120_000)
+    expect(row).to_have_attribute("data-state", "done", timeout=240_000)
     row.locator("a.run-name").click()
     expect(page.get_by_test_id("metric-card")).to_have_count(8)
     page.goto(f"{live.url}/web/backtest")
