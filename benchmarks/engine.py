@@ -147,7 +147,7 @@ def show_theirs(sizes: list[int], ours: dict[int, float], cap: int) -> None:
 
 def their_seconds(name: str, n: int, cap: int) -> float | None:
     """Return the processor's seconds of one of their functions; None when it took more than ``cap``."""
-    command = [sys.executable, Path(__file__).with_name("_theirs.py"), name, str(cap)]
+    command = [sys.executable, str(Path(__file__).with_name("_theirs.py")), name, str(cap)]
     candles = walk(n)
     run = Detector().run(candles).table
     is_swing = run.column("kind") == "SWING"

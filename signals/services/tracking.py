@@ -121,14 +121,10 @@ class Tracker:
             raise FileNotFoundError(f"the signal log of {self.series} is gone")
         return view
 
-    def _facts(
-        self, signals: list[SignalRow], marks: RecordArray | None, *, since: int, through: int
-    ) -> Facts:
+    def _facts(self, signals: list[SignalRow], marks: RecordArray | None, *, since: int, through: int) -> Facts:
         rows = self._mark_rows(marks) if marks is not None else []
         generation = self._log.generation
-        return Facts(
-            self.series, signals, rows, since, through, generation.revision, generation.digests, self._root
-        )
+        return Facts(self.series, signals, rows, since, through, generation.revision, generation.digests, self._root)
 
     def _pass_by(self, facts: Facts, published: Publication) -> None:
         """Count facts without a signal as published: there is nothing to publish."""
