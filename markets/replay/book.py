@@ -51,9 +51,7 @@ class Book:
 
     def closed(self, series: SeriesKey, open_time: int) -> Row | None:
         """Return the candle that opened at ``open_time`` as the stream tells it; None when there is none."""
-        candles = self.market.truth.candles(series, open_time, open_time + 1)
-        rows = rows_of(self.market.told(series, candles, now=self.clock.now()))
-        return rows[0] if rows else None
+        return self.market.row(series, open_time, now=self.clock.now())
 
     def forming(self, series: SeriesKey, now: int) -> Row | None:
         return self.market.forming(series, now)

@@ -112,9 +112,12 @@ class Feed:
         """Play for ever."""
         while True:
             self._play_due()
+            if self._agenda and self._agenda[0][0] <= self._clock.now():
+                # Behind: go on at once, after those who wait for an answer.
+                await asyncio.sleep(0)
+                continue
             wait = self._clock.seconds_until(self._agenda[0][0]) if self._agenda else 60.0
             self._changed.clear()
-            # At least a millisecond, so that requests are answered while the streams are busy.
             try:
                 await asyncio.wait_for(self._changed.wait(), min(max(wait, 0.001), 60.0))
             except TimeoutError:

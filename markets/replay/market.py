@@ -47,6 +47,9 @@ class Market(Protocol):
     def candles(self, series: SeriesKey, start: int, end: int) -> Candles:
         """Return the candles with ``start <= open_time < end`` (UTC ms), with their flow."""
 
+    def row(self, series: SeriesKey, open_time: int) -> Row | None:
+        """Return the candle that opened at ``open_time``, None when there is none."""
+
     def first_time(self, series: SeriesKey) -> int | None:
         """Return the open time of the first candle, None when there is none."""
 

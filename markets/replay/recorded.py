@@ -59,6 +59,10 @@ class RecordedMarket:
     def candles(self, series: SeriesKey, start: int, end: int) -> Candles:
         return self._all(series).between(start, end)
 
+    def row(self, series: SeriesKey, open_time: int) -> Row | None:
+        rows = rows_of(self.candles(series, open_time, open_time + 1))
+        return rows[0] if rows else None
+
     def first_time(self, series: SeriesKey) -> int | None:
         candles = self._all(series)
         return int(candles.open_time[0]) if len(candles) else None

@@ -55,6 +55,14 @@ class ScriptedMarket:
         """Return the candles with ``start <= open_time < end`` as they are in the end."""
         return self.told(series, self.truth.candles(series, start, end))
 
+    def row(self, series: SeriesKey, open_time: int, *, now: int | None = None) -> Row | None:
+        if any(first <= open_time <= last for first, last in self._gone(series)):
+            return None
+        revision = self._revisions.get(series, {}).get(open_time)
+        if revision is not None and (now is None or revision.since <= now):
+            return revision.row
+        return self.truth.row(series, open_time)
+
     def newest_before(self, series: SeriesKey, end: int, count: int, *, now: int | None = None) -> Candles:
         parts: list[Candles] = []
         while count > 0:

@@ -75,6 +75,12 @@ class SyntheticMarket:
         low, high = np.searchsorted(times, [start, end])
         return self._told(series.symbol, times[low:high], np.concatenate(blocks, axis=1)[:, low:high])
 
+    def row(self, series: SeriesKey, open_time: int) -> Row | None:
+        if not FIRST_DAY * DAY <= open_time < LAST_DAY * DAY or open_time % series.timeframe.milliseconds:
+            return None
+        block = self._bars(series.symbol, open_time // DAY, series.timeframe.minutes)
+        return self._row(series.symbol, open_time, block[:, open_time % DAY // series.timeframe.milliseconds])
+
     def newest_before(self, series: SeriesKey, end: int, count: int) -> Candles:
         end = series.timeframe.ceil(min(end, LAST_DAY * DAY))
         return self.candles(series, end - count * series.timeframe.milliseconds, end)

@@ -151,7 +151,7 @@ def test_a_hole_does_not_shorten_pages(exchange: LocalReplay) -> None:
     exchange.fault("hole", at=START - 20 * MINUTE, until=START - 5 * MINUTE)
     rows = newest(exchange, 10)
     assert [(row[0] - START) // MINUTE for row in rows] == [-24, -23, -22, -21, -5, -4, -3, -2, -1, 0][-10:]
-    asked = {"symbol": "BTCUSDT", "interval": "1m", "startTime": START - 22 * MINUTE, "limit": 4}
+    asked: dict[str, Any] = {"symbol": "BTCUSDT", "interval": "1m", "startTime": START - 22 * MINUTE, "limit": 4}
     rows = get(exchange, "/api/v3/klines", **asked).json()
     assert [(row[0] - START) // MINUTE for row in rows] == [-22, -21, -5, -4]
     hour = get(exchange, "/api/v3/klines", symbol="BTCUSDT", interval="1h", limit=2).json()
@@ -160,7 +160,7 @@ def test_a_hole_does_not_shorten_pages(exchange: LocalReplay) -> None:
 
 def test_a_late_listing_is_a_hole_since_ever(exchange: LocalReplay) -> None:
     exchange.fault("hole", at=0, until=START - 3 * MINUTE, symbol="BTCUSDT")
-    asked = {"symbol": "BTCUSDT", "interval": "1m", "startTime": 0, "limit": 2}
+    asked: dict[str, Any] = {"symbol": "BTCUSDT", "interval": "1m", "startTime": 0, "limit": 2}
     assert [row[0] for row in get(exchange, "/api/v3/klines", **asked).json()] == [
         START - 3 * MINUTE,
         START - 2 * MINUTE,

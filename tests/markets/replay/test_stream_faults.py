@@ -279,5 +279,5 @@ def test_a_hole_has_no_frames_and_no_rows(exchange: LocalReplay, client: Client)
 
 
 def _rows(exchange: LocalReplay, start: int, limit: int = 1) -> Any:
-    asked = {"symbol": "BTCUSDT", "interval": "1m", "startTime": start, "limit": limit}
+    asked: dict[str, Any] = {"symbol": "BTCUSDT", "interval": "1m", "startTime": start, "limit": limit}
     return requests.get(f"{exchange.url}/api/v3/klines", params=asked, timeout=10).json()

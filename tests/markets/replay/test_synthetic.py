@@ -31,6 +31,7 @@ def test_a_candle_is_the_same_alone_and_among_others(market: SyntheticMarket, ti
     for row in reversed(together[:: max(1, len(together) // 40)]):
         alone = rows_of(elsewhere.candles(series, row.open_time, row.open_time + 1))
         assert alone == [row]
+        assert elsewhere.row(series, row.open_time) == row
 
 
 def test_another_seed_is_another_market(market: SyntheticMarket) -> None:
