@@ -107,11 +107,11 @@ def test_threads_of_one_store_do_not_lose_each_other_s_candles(tmp_path: Path) -
 
 
 def test_a_writer_waits_for_its_turn_and_not_forever(tmp_path: Path) -> None:
-    with SeriesLock(tmp_path):
-        with pytest.raises(StoreError, match="is held by another process"), SeriesLock(tmp_path, patience_seconds=0.1):
-            pass
-    with SeriesLock(tmp_path, patience_seconds=0.1):
-        pass
+    second = SeriesLock(tmp_path, patience_seconds=0.1)
+    with SeriesLock(tmp_path), pytest.raises(StoreError, match="is held by another process"):
+        second.__enter__()
+    with second:
+        second.confirm()
 
 
 def test_a_dead_holder_leaves_nothing_locked(tmp_path: Path) -> None:
