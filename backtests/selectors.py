@@ -2,19 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 
+from backtests.engine.bands import Resampling, bands
+from backtests.engine.glossary import TERMS
 from backtests.engine.market import Filters, Market
 from backtests.engine.run import open_market
 from backtests.engine.spec import ENGINE_VERSION, BacktestSpec
 from backtests.models import Analysis, Backtest
-from backtests.reports import ReportShelf
+from backtests.reports import TRADES, ReportShelf, read_columns
 from markets.candles import Candles
 from markets.errors import ConflictError, NoCandlesError, TooLargeError
 from markets.models import JobState, Pair
@@ -129,3 +132,35 @@ def report_folder(run: Backtest) -> Path:
     if run.state != JobState.DONE:
         raise ConflictError(f"run {run.pk} is {run.state}: it has no results")
     return report_shelf().folder(run.pk)
+
+
+def bands_of(run: Backtest, *, resampling: str, draws: int, seed: int) -> dict[str, Any]:
+    """Return the Monte Carlo bands of a run that is done; ``bands`` is None where its trades allow none."""
+    columns = read_columns(report_folder(run), TRADES, ["exit_time", "net_pnl"])
+    capital = float((run.result or {})["initial_capital"])
+    drawn = bands(
+        columns["exit_time"], columns["net_pnl"], capital, draws=draws, seed=seed, resampling=Resampling(resampling)
+    )
+    return {
+        "id": run.pk,
+        "resampling": resampling,
+        "draws": draws,
+        "seed": seed,
+        "bands": drawn.as_json() if drawn is not None else None,
+    }
+
+
+def compared(runs: Sequence[Backtest]) -> dict[str, Any]:
+    """Return runs side by side: metrics, the parameters in which they differ, and whether the comparison is fair."""
+    for run in runs:
+        report_folder(run)
+    names = list(dict.fromkeys(name for run in runs for name in run.spec))
+    specs = {name: [run.spec.get(name) for run in runs] for name in names}
+    metrics = {name: [(run.result or {}).get(name) for run in runs] for name in TERMS}
+    return {
+        "ids": [run.pk for run in runs],
+        "metrics": metrics,
+        "differences": {name: values for name, values in specs.items() if len({str(value) for value in values}) > 1},
+        "same_range": len({(run.start, run.end) for run in runs}) == 1,
+        "same_candles": len({run.data_digest for run in runs}) == 1,
+    }

@@ -8,6 +8,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from backtests.engine.bands import Resampling
+from backtests.engine.bench import TARGETS
+from backtests.engine.methods import METHODS
 from backtests.engine.parameters import Parameter, ParameterType, near_matches
 from backtests.engine.spec import BacktestSpec, all_parameters, parameters_for
 from backtests.engine.strategies import STRATEGIES, Breakout
@@ -167,6 +170,48 @@ class BacktestRequest(SpecQuery):
     note = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
 
 
+class AnalysisRequest(BacktestRequest):
+    """What ``POST /api/v1/analyses/`` may ask: a method, a run's specification, and the method's options."""
+
+    method = serializers.ChoiceField(
+        choices=list(METHODS), help_text="; ".join(f"{each.name}: {each.meaning}" for each in METHODS.values())
+    )
+    axes = serializers.DictField(
+        child=serializers.ListField(child=serializers.JSONField()),
+        required=False,
+        help_text="One or two parameters, each with its values: for sweep and walk_forward.",
+    )
+    metric = serializers.ChoiceField(choices=list(TARGETS), required=False, help_text="Default expectancy_r.")
+    windows = WholeField(low=2, high=60, required=False, help_text="walk_forward: windows; default 12.")
+    in_sample = WholeField(
+        low=1, high=20, required=False, help_text="walk_forward: in-sample length in windows; default 4."
+    )
+    min_trades = WholeField(
+        low=1, high=10_000, required=False, help_text="walk_forward: fewest in-sample trades of a setting; default 10."
+    )
+    draws = WholeField(low=20, high=5_000, required=False, help_text="null: random runs; default 500.")
+    cuts = WholeField(low=1, high=500, required=False, help_text="look_ahead: shorter histories; default 20.")
+    dry_run = serializers.BooleanField(default=False, help_text="Answer the estimate alone.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # ``seed`` is a parameter of the strategy random and an option of methods that draw.
+        draws_itself = "seed" in METHODS[attrs["method"]].option_names
+        seed = attrs.pop("seed", None) if draws_itself else None
+        attrs = super().validate(attrs)
+        attrs["options"] = {
+            name: attrs[name] for name in METHODS[attrs["method"]].option_names if attrs.get(name) is not None
+        }
+        if seed is not None:
+            attrs["options"]["seed"] = seed
+        return attrs
+
+
+class SweepRequest(AnalysisRequest):
+    """What ``POST /api/v1/sweeps/`` may ask: a run's specification, ``axes`` and ``metric``."""
+
+    method = serializers.HiddenField(default="sweep")
+
+
 class RowsQuery(QuerySerializer):
     """Which rows of a report, and how they are told."""
 
@@ -175,6 +220,29 @@ class RowsQuery(QuerySerializer):
     limit = WholeField(low=1, high=CAP, is_cap=True, required=False, help_text="Rows; default and cap 200,000.")
     cursor = WholeField(low=0, high=10**12, required=False)
     format = serializers.ChoiceField(choices=FORMATS, default="json")
+
+
+class BandsQuery(QuerySerializer):
+    """How the trades of a run are drawn anew."""
+
+    resampling = serializers.ChoiceField(choices=[each.value for each in Resampling], default=Resampling.SHUFFLE.value)
+    draws = WholeField(low=100, high=10_000, default=1_000)
+    seed = WholeField(low=0, high=10**9, default=0)
+
+
+class CompareQuery(QuerySerializer):
+    """Which runs are set side by side."""
+
+    ids = serializers.CharField(max_length=80, help_text="Two to four numbers of runs, by comma.")
+
+    def validate_ids(self, text: str) -> list[int]:
+        items = text.split(",")
+        if not all(item.strip().isdigit() and len(item) < 16 for item in items):
+            raise serializers.ValidationError("must be numbers of runs, separated by commas")
+        ids = list(dict.fromkeys(int(item) for item in items))
+        if not 2 <= len(ids) <= 4:
+            raise serializers.ValidationError("must name two to four different runs")
+        return ids
 
 
 class TradeSerializer(serializers.Serializer[Any]):

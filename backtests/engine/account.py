@@ -147,9 +147,7 @@ def _triggers(market: Market, orders: Orders) -> NDArray[np.uint8]:
     return triggers
 
 
-def _children(
-    markets: Sequence[Market], spec: BacktestSpec
-) -> tuple[NDArray[np.int64], dict[str, Any]]:
+def _children(markets: Sequence[Market], spec: BacktestSpec) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """Return where each bar's finer candles begin, -1 unless all of them are stored, and those candles' columns."""
     details = [market.detail if market.detail is not None else Candles.empty() for market in markets]
     names = {"child_time": "open_time", "child_open": "open", "child_high": "high", "child_low": "low"}

@@ -45,8 +45,11 @@ class Metrics:
             self.tell(name, None, reason)
 
 
-def trade_metrics(trades: Trades, *, seed: int) -> Metrics:
-    """Measure the trades that a rule closed; those cut off by the end of the data count in the costs alone."""
+def trade_metrics(trades: Trades, *, seed: int | None) -> Metrics:
+    """Measure the trades that a rule closed; those cut off by the end of the data count in the costs alone.
+
+    Without a ``seed`` the interval that takes resampling is left out.
+    """
     metrics, closed = Metrics(), trades.take(trades.is_closed)
     r, net = closed.r, closed.net
     _counts(metrics, net, r)
@@ -101,7 +104,7 @@ def _money(metrics: Metrics, net: FloatArray) -> None:
     metrics.tell("expectancy", net.mean() if len(net) else None, "no_trades")
 
 
-def _in_r(metrics: Metrics, r: FloatArray, *, seed: int) -> None:
+def _in_r(metrics: Metrics, r: FloatArray, *, seed: int | None) -> None:
     n = len(r)
     metrics.values["total_r"] = float(r.sum())
     metrics.tell("expectancy_r", r.mean() if n else None, "no_trades")
@@ -112,6 +115,8 @@ def _in_r(metrics: Metrics, r: FloatArray, *, seed: int) -> None:
     metrics.tell("sqn", None if ratio is None else math.sqrt(min(n, 100)) * ratio, "zero_variance")
     metrics.tell("sqn_raw", None if ratio is None else math.sqrt(n) * ratio, "zero_variance")
     metrics.values["p_value"] = p_value(r)
+    if seed is None:
+        return
     metrics.values["expectancy_r_ci"] = bootstrap_mean(r, seed=seed) if n >= 10 else None
     if n < 10:
         metrics.undefined["expectancy_r_ci"] = "fewer_than_10_trades"

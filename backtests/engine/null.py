@@ -14,8 +14,8 @@ from backtests.engine.spec import BacktestSpec
 from markets.candles import FloatArray
 from signals.engine.table import IndexArray
 
-# How much denser each trial's entries are than those of the one before that found too few free slots.
-_DENSER = 1.6
+# How many bars are drawn for each entry wanted, and how many more once those found too few free slots.
+_FIRST, _DENSER = 4, 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ def trade_at_random(markets: Sequence[Market], compared: Walked, spec: BacktestS
     rng = np.random.default_rng(seed)
     drawn = _draw(markets, compared.trades, spec, rng)
     wanted = {side: int((compared.trades.rows["side"] == side).sum()) for side in (1, -1)}
-    count = min(len(compared.trades), len(drawn.bar))
+    count = min(_FIRST * len(compared.trades), len(drawn.bar))
     while True:
         dense = _in_order(drawn.take(np.arange(count)))
         walked = trade_orders(markets, _orders(markets, dense), spec)

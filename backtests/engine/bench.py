@@ -1,0 +1,80 @@
+"""Many runs over the same candles: signals are found once for all settings that share a detector."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backtests.engine.account import Walked
+from backtests.engine.market import Filters, Market
+from backtests.engine.metrics import equity_metrics, trade_metrics
+from backtests.engine.run import open_market, trade
+from backtests.engine.spec import BacktestSpec
+from markets.candles import Candles
+from markets.errors import InvalidInputError
+
+# Of these more is better, unless they are in LOW_IS_GOOD.
+TARGETS = (
+    "expectancy_r", "total_r", "sqn", "sharpe", "sortino", "calmar", "profit_factor", "return_pct", "net_profit",
+    "win_rate", "max_drawdown_pct",
+)  # fmt: skip
+LOW_IS_GOOD = frozenset({"max_drawdown_pct"})
+_TOLD = (*TARGETS, "trades", "final_equity", "p_value", "ambiguous_share")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """Candles of some pairs, ready for any number of runs that end no later than they do."""
+
+    candles: Mapping[str, Candles]
+    detail: Mapping[str, Candles] = field(default_factory=dict)
+    filters: Mapping[str, Filters] = field(default_factory=dict)
+    _opened: dict[Any, list[Market]] = field(default_factory=dict)
+
+    def markets(self, spec: BacktestSpec) -> list[Market]:
+        """Return the pairs with their signals; those of one detector are kept, the last one's alone."""
+        key = (spec.symbols, spec.timeframe, spec.detector, spec.tick_size, spec.step_size, spec.min_notional)
+        if key not in self._opened:
+            # A sweep goes through detectors one after the other; signals of all would fill the memory.
+            self._opened.clear()
+            # The run's end does not matter: what the detector finds later changes nothing that it found before.
+            whole = spec.within(0, _LATEST)
+            self._opened[key] = [
+                open_market(
+                    whole,
+                    symbol,
+                    self.candles[symbol],
+                    detail=self.detail.get(symbol),
+                    filters=self.filters.get(symbol),
+                )
+                for symbol in spec.symbols
+            ]
+        return self._opened[key]
+
+    def trade(self, spec: BacktestSpec) -> Walked:
+        return trade(self.markets(spec), spec)
+
+    def trial(self, spec: BacktestSpec) -> dict[str, float | int | None]:
+        """Run a setting and return its headline metrics; None where one is undefined."""
+        return headlines(self.trade(spec), spec)
+
+
+_LATEST = 4_102_444_800_000
+
+
+def headlines(walked: Walked, spec: BacktestSpec) -> dict[str, float | int | None]:
+    values = {
+        **trade_metrics(walked.trades, seed=None).values,
+        **equity_metrics(walked.equity, bar_ms=spec.timeframe.milliseconds).values,
+    }
+    return {name: values[name] for name in _TOLD}
+
+
+def better(metric: str, value: float) -> float:
+    """Return the value turned so that more is better."""
+    return -value if metric in LOW_IS_GOOD else value
+
+
+def check_metric(metric: str) -> str:
+    if metric not in TARGETS:
+        raise InvalidInputError(f"metric must be one of {', '.join(TARGETS)}, was {str(metric)[:60]!r}", field="metric")
+    return metric
