@@ -129,7 +129,8 @@ def examples() -> dict[str, Any]:
 def _candles(rows: list[list[float]]) -> Candles:
     prices = np.array(rows, np.float64)
     times = (np.arange(len(rows), dtype=np.int64) + 1) * 60_000
-    return Candles(times, *(np.ascontiguousarray(column) for column in prices.T), np.zeros(len(rows)))
+    open_, high, low, close = (np.ascontiguousarray(column) for column in prices.T)
+    return Candles(times, open_, high, low, close, np.zeros(len(rows)))
 
 
 def _found(candles: Candles, params: Params) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_backtest_snapshot(series: SeriesKey, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.django_db
 def test_a_run_that_was_given_away_publishes_nothing(series: SeriesKey, monkeypatch: pytest.MonkeyPatch) -> None:
     job = jobs.submit(running.new_backtest(BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m"})))
-    write = running.report_files
+    write = running.report_files  # type: ignore[attr-defined]
 
     def lose_the_job(result: Any) -> Any:
         Job.objects.filter(pk=job.pk).update(worker="another")
@@ -204,6 +205,6 @@ def test_runs_of_requests_are_swept_when_many(series: SeriesKey) -> None:
     spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m"})
     runs = [running.run_now(BacktestSpec.of({**spec.as_dict(), "stop_atr": 1.0 + k})) for k in range(3)]
     assert running.sweep_quick_runs(keep=1) == 0  # too fresh
-    Job.objects.update(finished_at=timezone.now() - timezone.timedelta(hours=2))
+    Job.objects.update(finished_at=timezone.now() - timedelta(hours=2))
     assert running.sweep_quick_runs(keep=1) == 2
     assert [report_shelf().has(run.pk) for run in runs] == [False, False, True]

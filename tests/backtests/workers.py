@@ -15,9 +15,9 @@ from django.db import connection
 from django.utils import timezone
 
 from backtests.engine.spec import BacktestSpec
-from backtests.models import Backtest
+from backtests.models import Analysis, Backtest
 from backtests.services.running import new_backtest
-from backtests.tasks import run_backtest, submit_backtest
+from backtests.tasks import run_analysis, run_backtest, submit_backtest
 from markets.models import Job, JobState
 from markets.services import jobs
 from markets.tasks import put_on_queue
@@ -105,7 +105,7 @@ class Workers:
                 self.kill(process)
 
 
-def submit(*, note: str = "", limits: tuple[float, float] | None = None, **values: Any) -> Backtest:
+def submit(*, note: str = "", limits: tuple[int, int] | None = None, **values: Any) -> Backtest:
     """Queue a run of the stored series; ``limits`` are other time limits, soft and hard, than the task's own."""
     spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m", **values})
     if limits is None:
@@ -118,9 +118,10 @@ def submit(*, note: str = "", limits: tuple[float, float] | None = None, **value
 def dispatch(*, lost_after: float = 3.0) -> None:
     """Do what the scheduler has done every ten seconds, with less patience for lost workers."""
     now = timezone.now()
-    jobs.requeue_lost(Backtest, now=now + jobs.LOST_AFTER - timedelta(seconds=lost_after))
-    for job_id in jobs.due(Backtest, now=now):
-        put_on_queue(run_backtest, job_id)
+    for model, task in ((Backtest, run_backtest), (Analysis, run_analysis)):
+        jobs.requeue_lost(model, now=now + jobs.LOST_AFTER - timedelta(seconds=lost_after))
+        for job_id in jobs.due(model, now=now):
+            put_on_queue(task, job_id)
 
 
 def await_state(job: Job, *states: JobState, seconds: float = _PATIENCE, dispatching: bool = False) -> None:

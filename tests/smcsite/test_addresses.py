@@ -1,5 +1,7 @@
 """Whose address counts."""
 
+from typing import Any
+
 import pytest
 from django.test import RequestFactory
 
@@ -50,7 +52,7 @@ TABLE = [
 @pytest.mark.parametrize(("peer", "forwarded", "counts"), TABLE)
 def test_client_ip_table(peer: str, forwarded: str | None, counts: str) -> None:
     """S21: only trusted proxies are believed, and from the right."""
-    headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
+    headers: Any = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     scope_headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode("utf-8", "replace"))]
     with environment(trusted_proxies=["10.0.0.0/8", "2001:db8:ffff::/48"]):
         assert client_ip(RequestFactory().get("/", REMOTE_ADDR=peer, **headers)) == counts

@@ -41,7 +41,8 @@ def candles_of(bars: Sequence[Bar | None], *, timeframe: Timeframe = Timeframe.H
 def mirrored(candles: Candles, around: float) -> Candles:
     """Return the market seen upside down, so that a long there is a short here."""
     flipped = [around - getattr(candles, name) for name in ("open", "low", "high", "close")]
-    return Candles(candles.open_time, *flipped, candles.volume)
+    open_, high, low, close = flipped
+    return Candles(candles.open_time, open_, high, low, close, candles.volume)
 
 
 def spec_of(**values: Any) -> BacktestSpec:
@@ -72,9 +73,10 @@ def orders_at(*orders: dict[str, Any]) -> Orders:
     }  # fmt: skip
     rows = [{**plain, **order} for order in orders]
     whole = ("bar", "side", "signal", "last_bar")
-    return Orders(**{
+    columns: dict[str, Any] = {
         name: np.array([row[name] for row in rows], np.int64 if name in whole else np.float64) for name in plain
-    })  # fmt: skip
+    }
+    return Orders(**columns)
 
 
 def trade_table(

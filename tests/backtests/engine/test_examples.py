@@ -121,7 +121,7 @@ def test_example_i_a_time_stop_counts_from_the_entry_bar() -> None:
 def test_example_j_a_slot_freed_inside_a_bar_is_free_at_the_next_open() -> None:
     bars: list[Bar] = [(100.0, 100.5, 99.5, 100.0)] * 35
     bars[30] = (100.0, 100.5, 98.9, 99.5)
-    orders = [{"bar": 10, "stop": 98.0}, {"bar": 11, "stop": 99.0}, {"bar": 29}, {"bar": 30}]
+    orders: list[dict[str, Any]] = [{"bar": 10, "stop": 98.0}, {"bar": 11, "stop": 99.0}, {"bar": 29}, {"bar": 30}]
     walked = trade_table(bars, *orders, max_positions=2)
     table = frame(walked.trades)
     start = candles_of(bars).open_time[0]

@@ -58,8 +58,8 @@ def test_a_prefix_has_the_same_trades_up_to_its_end(name: str, market: str) -> N
 def test_the_short_run_of_a_mirrored_market_is_the_long_run(name: str, market: str) -> None:
     # On a grid of quarters every price of the mirror is exact, so rounding cannot hide a difference of rules.
     base = MARKETS[market]
-    rounded = [np.round(getattr(base, each) * 4) / 4 for each in ("open", "high", "low", "close")]
-    candles = Candles(base.open_time, *rounded, base.volume)
+    open_, high, low, close = (np.round(getattr(base, each) * 4) / 4 for each in ("open", "high", "low", "close"))
+    candles = Candles(base.open_time, open_, high, low, close, base.volume)
     around = 2.0 * float(np.round(candles.close.mean()))
     around = max(around, float(candles.high.max()) + 1.0)
     # One unit at risk costs the same on both sides only without a cap that depends on the price itself.

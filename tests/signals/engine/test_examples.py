@@ -19,7 +19,7 @@ EXAMPLES: dict[str, dict[str, Any]] = tomllib.loads((DOCS / "examples.toml").rea
 def candles_of(name: str) -> Candles:
     example = EXAMPLES[name]
     rows = example["candles"] if "candles" in example else EXAMPLES[example["candles_of"]]["candles"]
-    return Candles.of(Candle(60_000 * i, *row, 1.0) for i, row in enumerate(rows))
+    return Candles.of(Candle._make((60_000 * i, *row, 1.0)) for i, row in enumerate(rows))
 
 
 def params_of(name: str) -> Params:
