@@ -27,6 +27,7 @@ from markets.series import SYMBOL_PATTERN, SeriesKey, Timeframe
 MICROSECONDS_SINCE = 1_735_689_600_000  # 2025-01-01: spot files count in µs from this day on
 _PUBLISHED = timedelta(hours=8, minutes=30)
 _CACHE_BYTES = 128 * 1024 * 1024
+_DEFLATED_BYTES = 2 * 1024 * 1024
 _NAME = re.compile(r"([A-Z0-9]+)-(\w+)-(\d{4})-(\d\d)(?:-(\d\d))?\.zip", re.ASCII)
 _HEADER = (
     b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
@@ -204,10 +205,12 @@ def csv_of(candles: Candles, timeframe: Timeframe, *, scale: int) -> bytes:
 
 
 def zipped(name: str, text: bytes) -> bytes:
+    """Return a zip file with one member. The largest are stored as they are: deflating takes longer than all else."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    method = zipfile.ZIP_DEFLATED if len(text) <= _DEFLATED_BYTES else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w") as archive:
         # A fixed date: the same candles are the same bytes, so that a checksum stays true.
-        archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED, 1)
+        archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), text, method, 1)
     return file.getvalue()
 
 

@@ -30,7 +30,7 @@ class FrameFaults:
         self._faults = faults
         self._book = book
         self._feed = feed
-        self._held: dict[SeriesKey, tuple[int, Frame]] = {}
+        self._held: dict[SeriesKey, tuple[int, str, list[Frame]]] = {}
 
     def __call__(self, frame: Frame) -> list[Frame]:
         """Return the frames to send in place of ``frame``."""
@@ -75,8 +75,7 @@ class FrameFaults:
 
     def _strike(self, verb: str, frame: Frame) -> Fault | None:
         for fault in self._faults.standing(verb, series=frame.series):
-            which = fault.arguments.get("which", "all")
-            if which in ("all", "closed" if frame.is_closed else "forming") and self._faults.count(fault):
+            if _is_of(fault.arguments.get("which", "all"), frame) and self._faults.count(fault):
                 return fault
         return None
 
@@ -84,19 +83,19 @@ class FrameFaults:
         return self._book.clock.now() + round(seconds * 1000)
 
     def _reordered(self, frame: Frame, frames: list[Frame]) -> list[Frame]:
-        """Hold a frame back until so many later ones of its series are sent."""
-        fault = self._strike("reorder", frame)
-        if fault is not None and frame.series not in self._held:
-            self._held[frame.series] = (int(fault["by"]), frame)
-            return [each for each in frames if each is not frame]
-        left, held = self._held.get(frame.series, (0, None))
-        if held is None:
+        """Hold a frame back until so many later ones of its series and kind are sent."""
+        fault = None if frame.series in self._held else self._strike("reorder", frame)
+        if fault is not None:
+            self._held[frame.series] = (int(fault["by"]), fault["which"], frames)
+            return []
+        left, which, held = self._held.get(frame.series, (0, "all", []))
+        if not held or not _is_of(which, frame):
             return frames
         if left > 1:
-            self._held[frame.series] = (left - 1, held)
+            self._held[frame.series] = (left - 1, which, held)
             return frames
         del self._held[frame.series]
-        return [*frames, held]
+        return [*frames, *held]
 
     def _repeat(self, fault: Fault, frames: list[Frame]) -> list[Frame]:
         return frames * (1 + int(fault["times"]))
@@ -141,6 +140,10 @@ _STEPS: Mapping[str, Callable[[FrameFaults, Fault, list[Frame]], list[Frame]]] =
     "dup": FrameFaults._repeat,
     "burst": FrameFaults._burst,
 }
+
+
+def _is_of(which: str, frame: Frame) -> bool:
+    return which in ("all", "closed" if frame.is_closed else "forming")
 
 
 def _moved(frame: Frame, milliseconds: int) -> Frame:
