@@ -13,7 +13,7 @@ from markets.store import CandleStore, Source
 from signals.engine import Params
 from signals.log import SeriesLog, SignalLog, folding, generations
 from signals.log.generations import current_folder, live_params, retired_folder, series_folder
-from signals.log.journal import NAME, JournalReader
+from signals.log.journal import NAME, JournalReader, pack
 from tests.factories import nasty_walk, real_candles, walk
 from tests.signals.logging import FULL, SERIES, assert_tells, logged, stored, view_of, writer
 
@@ -177,7 +177,10 @@ def test_an_end_at_any_step_of_a_merge_or_a_rebuild_loses_and_doubles_nothing(
         view = SignalLog(root).view(SERIES)
         if view is not None and view.edit == store.edit(SERIES):
             assert_tells(view, store.read(SERIES, start=None, end=view.through + 1))
-        writer(root).catch_up()
+        again = writer(root)
+        again.catch_up()
+        assert_tells(view_of(root), store.read(SERIES, start=None, end=None))
+        again.merge()
         assert_tells(view_of(root), store.read(SERIES, start=None, end=None))
         if not is_killed:
             assert step > 6
@@ -200,22 +203,52 @@ def test_two_writers_in_turns_write_one_log(tmp_path: Path) -> None:
     assert_tells(view_of(tmp_path), candles)
 
 
+def journal_of(root: Path, candles: Candles, *, step: int) -> bytes:
+    """Return a journal whose frames after the first 200 candles hold ``step`` candles each."""
+    store = stored(root, candles.first(200))
+    log = writer(root, store)
+    log.catch_up()
+    one_by_one(log, store, candles.take(slice(200, None)), step=step)
+    folder = current_folder(root, SERIES)
+    assert folder is not None
+    return (folder / NAME).read_bytes()
+
+
+def frames_of(root: Path, candles: Candles, *, step: int) -> tuple[bytes, list[bytes]]:
+    """Return a journal's beginning, and its frames."""
+    whole = journal_of(root, candles, step=step)
+    folder = current_folder(root, SERIES)
+    assert folder is not None
+    reader = JournalReader(folder)
+    return whole[: reader.frames_at], [pack(frame) for frame in reader.new_frames()]
+
+
 def test_frames_that_two_writers_appended_at_once_are_read_once(tmp_path: Path) -> None:
     """As when a writer that was stopped in the middle of its work goes on after another took its lock over."""
     candles = walk(5, 300)
-    store = stored(tmp_path, candles.first(200))
-    log = writer(tmp_path, store)
-    log.catch_up()
+    _, long = frames_of(tmp_path / "other", candles, step=45)
+    beginning, short = frames_of(tmp_path, candles, step=30)
     folder = current_folder(tmp_path, SERIES)
     assert folder is not None
-    before = (folder / NAME).stat().st_size
-    one_by_one(log, store, candles.take(slice(200, 260)), step=30)
-    once = (folder / NAME).read_bytes()
-    one_by_one(log, store, candles.take(slice(260, 300)), step=40)
-    twice = (folder / NAME).read_bytes()
-    (folder / NAME).write_bytes(once + once[before:] + twice[len(once) :])
-    assert_tells(view_of(tmp_path), candles)
-    writer(tmp_path, store).catch_up()
+    for order in (
+        [short[0], *short, *long],
+        [short[0], long[0], *short[1:], *long],
+        [long[0], short[0], short[1], long[0], long[1], *short],
+    ):
+        (folder / NAME).write_bytes(beginning + b"".join(order))
+        assert_tells(view_of(tmp_path), candles)
+        writer(tmp_path).catch_up()
+        assert_tells(view_of(tmp_path), candles)
+
+
+def test_a_frame_that_does_not_follow_ends_the_journal(tmp_path: Path) -> None:
+    candles = walk(5, 300)
+    beginning, frames = frames_of(tmp_path, candles, step=20)
+    folder = current_folder(tmp_path, SERIES)
+    assert folder is not None
+    (folder / NAME).write_bytes(beginning + frames[0] + frames[2])
+    assert_tells(view_of(tmp_path), candles.first(220))
+    writer(tmp_path).catch_up()
     assert_tells(view_of(tmp_path), candles)
 
 

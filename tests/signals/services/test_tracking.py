@@ -132,6 +132,16 @@ def test_what_was_judged_and_not_published_before_a_crash_is_published_late(data
     assert publication(data_root, SERIES).through == candles.open_time[-1]  # type: ignore[union-attr]
 
 
+def test_a_candle_whose_publication_failed_is_published_by_the_next_catch_up(data_root: Path) -> None:
+    candles = walk(4, 500)
+    facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
+    failed = next(place for place, each in enumerate(facts) if keys(each.signals))
+    for place, each in enumerate(facts):
+        if place != failed:
+            publish(each, now=NOW, late=False)
+    assert keys(publish(tracker().catch_up(), now=NOW, late=True)) == keys(facts[failed].signals)
+
+
 def test_what_came_while_nobody_followed_is_told_with_its_life_so_far(data_root: Path) -> None:
     candles = walk(4, 700)
     started(candles.first(400))
