@@ -13,10 +13,11 @@ from django.conf import settings
 from redis import Redis
 
 from backtests import tasks
+from backtests.engine.spec import BacktestSpec
 from backtests.models import Backtest
 from backtests.reports import read_metrics
 from backtests.selectors import read_inputs, report_shelf
-from backtests.services import running
+from backtests.services import analysing, running
 from markets.models import Job, JobState
 from markets.selectors import candle_store
 from markets.services import jobs
@@ -210,3 +211,20 @@ def test_backtest_exactly_one_result(workers: Workers) -> None:
     for metrics in (quiet.metrics, told):
         del metrics["provenance"]["code_commit"]  # of the working copy, which may move on while workers run
     assert quiet.metrics == told
+
+
+def test_a_sweep_survives_a_killed_worker(workers: Workers) -> None:
+    """Its parts are shared by the pool; whoever dies, the rest goes on, and what was done stays done."""
+    workers.worker()
+    axes = {"stop_atr": [1.0 + k / 4 for k in range(16)], "swing_length": [3, 5, 8, 12, 20, 30]}
+    spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m"})
+    job = tasks.submit_analysis(analysing.new_analysis("sweep", spec, {"axes": axes}))
+    await_state(job, RUNNING)
+    eventually(lambda: job.parts.exclude(finished_at=None).exists(), seconds=60, every=0.005)
+    os.kill(int(job.worker.split(":")[1]), signal.SIGKILL)
+    before = dict(job.parts.exclude(finished_at=None).values_list("pk", "finished_at"))
+    await_state(job, *ENDED, dispatching=True)
+    assert job.state == DONE, job.error
+    assert not job.parts.filter(finished_at=None).exists()
+    assert dict(job.parts.filter(pk__in=before).values_list("pk", "finished_at")) == before
+    assert (job.result or {})["parts_done"] == 16

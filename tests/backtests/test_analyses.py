@@ -1,0 +1,220 @@
+"""Analyses as jobs: asked for by API, done in parts, visible while they run, cancelled, taken up again."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from backtests import tasks
+from backtests.engine.run import run
+from backtests.engine.spec import BacktestSpec
+from backtests.models import Analysis, AnalysisPart
+from backtests.services import analysing, running
+from markets.models import Job, JobState
+from markets.selectors import candle_store
+from markets.series import SeriesKey
+from markets.services import jobs
+from markets.store import Source
+from tests.backtests.conftest import COUNT
+from tests.factories import walk
+
+pytestmark = pytest.mark.django_db
+
+SPEC = {"symbol": "BTCUSDT", "timeframe": "15m"}
+AXES = {"stop_atr": [1.0, 2.0, 3.0], "target_r": [1.0, 2.0]}
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker: jobs wait to be run by hand, and nobody helps."""
+    monkeypatch.setattr(tasks, "put_on_queue", lambda task, job_id: True)
+    monkeypatch.setattr(tasks, "_call_for_help", lambda job: None)
+    analysing._bench.cache_clear()
+
+
+def post(client: Client, path: str, body: Any, **headers: str) -> Any:
+    return client.post(path, json.dumps(body), content_type="application/json", headers=headers)
+
+
+def test_a_sweep_is_asked_for_run_and_read(client: Client, series: SeriesKey) -> None:
+    response = post(
+        client, "/api/v1/sweeps/", {**SPEC, "kinds": "BOS", "axes": AXES, "metric": "net_profit", "note": "x"}
+    )
+    assert response.status_code == 202, response.content
+    job = response.json()
+    assert (job["state"], job["progress"], job["metrics"]) == ("queued", 0.0, None)
+    assert job["grid"] == [[None, None]] * 3
+    assert job["axes"] == AXES
+    tasks.run_analysis(job["id"])
+    told = client.get(response["Location"]).json()
+    assert (told["state"], told["error"]) == ("done", "")
+    assert told["metrics"]["parts_done"] == 3
+    candles = candle_store().read(series, start=None, end=None)
+    for row, stop in enumerate(AXES["stop_atr"]):
+        for column, target in enumerate(AXES["target_r"]):
+            spec = BacktestSpec.of({**SPEC, "kinds": "BOS", "stop_atr": stop, "target_r": target})
+            assert told["grid"][row][column]["net_profit"] == run(candles, spec).metrics["net_profit"]
+    listed = client.get("/api/v1/sweeps/").json()["results"]
+    assert [each["id"] for each in listed] == [job["id"]]
+
+
+def test_what_is_done_of_a_sweep_is_visible(client: Client, series: SeriesKey) -> None:
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    jobs.take(Analysis, job["id"], worker="w")
+    first = AnalysisPart.objects.filter(analysis=job["id"]).first()
+    assert first is not None
+    assert analysing.help_with(first.pk) is True
+    assert analysing.help_with(first.pk) is False
+    told = client.get(f"/api/v1/sweeps/{job['id']}/").json()
+    assert told["state"] == "running"
+    assert told["grid"][0][0]["trades"] > 0
+    assert told["grid"][1] == [None, None]
+
+
+def test_a_second_attempt_goes_on_from_the_parts_that_are_done(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    do_part, done = analysing.do_part, []
+
+    def die_after_two(part: AnalysisPart) -> None:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(part.number)
+        do_part(part)
+
+    monkeypatch.setattr(analysing, "do_part", die_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        tasks.run_analysis(job["id"])
+    Job.objects.filter(pk=job["id"]).update(state=JobState.QUEUED)
+    again: list[int] = []
+    monkeypatch.setattr(analysing, "do_part", lambda part: (again.append(part.number), do_part(part)))
+    tasks.run_analysis(job["id"])
+    assert sorted(done + again) == [0, 1, 2]
+    assert client.get(f"/api/v1/sweeps/{job['id']}/").json()["state"] == "done"
+
+
+def test_a_cancelled_sweep_keeps_what_it_has(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    do_part = analysing.do_part
+
+    def cancel_then_do(part: AnalysisPart) -> None:
+        do_part(part)
+        client.post(f"/api/v1/sweeps/{job['id']}/cancel")
+        time.sleep(0.3)  # progress asks at most four times a second
+
+    monkeypatch.setattr(analysing, "do_part", cancel_then_do)
+    tasks.run_analysis(job["id"])
+    told = client.get(f"/api/v1/sweeps/{job['id']}/").json()
+    assert told["state"] == "cancelled"
+    assert told["grid"][2][0] is not None
+    assert told["grid"][0] == [None, None]
+    left = AnalysisPart.objects.filter(analysis=job["id"], finished_at=None).first()
+    assert left is not None
+    assert analysing.help_with(left.pk) is False
+
+
+def test_candles_that_change_during_an_analysis_end_it(client: Client, series: SeriesKey) -> None:
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    candle_store().merge(series, walk(6, COUNT, timeframe=series.timeframe), source=Source.REST)
+    tasks.run_analysis(job["id"])
+    told = client.get(f"/api/v1/sweeps/{job['id']}/").json()
+    assert told["state"] == "failed"
+    assert "candles changed" in told["error"]
+
+
+def test_candles_that_come_after_an_analysis_began_play_no_part(client: Client, series: SeriesKey) -> None:
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    longer = walk(5, COUNT + 50, timeframe=series.timeframe)
+    candle_store().merge(series, longer.take(slice(COUNT, None)), source=Source.STREAM)
+    tasks.run_analysis(job["id"])
+    told = client.get(f"/api/v1/sweeps/{job['id']}/").json()
+    assert told["state"] == "done", told["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field", "hint"),
+    [
+        ({}, 422, "axes", "one or two parameters"),
+        ({"axes": {"stop_art": [1]}}, 422, "stop_art", "stop_atr"),
+        ({"axes": {"stop_atr": []}}, 422, "axes", "list of values"),
+        ({"axes": "stop_atr"}, 400, "axes", ""),
+        ({"axes": AXES, "metric": "luck"}, 400, "metric", ""),
+        ({"axes": {name: [1 + k / 99 for k in range(60)] for name in AXES}}, 413, "axes", "about"),
+    ],
+)
+def test_bad_sweeps_are_refused(
+    client: Client, series: SeriesKey, body: dict[str, Any], status: int, field: str, hint: str
+) -> None:
+    response = post(client, "/api/v1/sweeps/", {**SPEC, **body})
+    assert response.status_code == status, response.content
+    assert field in response.json()["errors"]
+    assert hint in response.json()["detail"]
+    assert not Job.objects.exists()
+
+
+def test_too_many_runs_name_the_cap_and_the_time(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysing, "MAX_RUNS", 5)
+    response = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES})
+    assert response.status_code == 413
+    assert "at most 5 runs" in response.json()["detail"]
+    assert "about" in response.json()["detail"]
+
+
+def test_a_dry_run_tells_the_cost_and_runs_nothing(client: Client, series: SeriesKey) -> None:
+    told = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES, "dry_run": True})
+    assert told.status_code == 200
+    assert (told.json()["runs"], told.json()["candles"]) == (6, COUNT)
+    assert told.json()["seconds"] >= 1
+    assert not Job.objects.exists()
+
+
+def test_the_same_key_gives_the_same_analysis(client: Client, series: SeriesKey) -> None:
+    first, again = (
+        post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}, **{"Idempotency-Key": "k"}) for _ in range(2)
+    )
+    assert first.json()["id"] == again.json()["id"]
+    assert AnalysisPart.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "key"),
+    [
+        ("walk_forward", {"axes": {"stop_atr": [1, 2]}, "windows": 3, "in_sample": 2, "min_trades": 1}, "windows"),
+        ("null", {"draws": 40, "seed": 7}, "metrics"),
+        ("costs", {}, "grid"),
+        ("look_ahead", {"cuts": 5}, "identical"),
+    ],
+)
+def test_every_method_is_a_job(
+    client: Client, series: SeriesKey, method: str, options: dict[str, Any], key: str
+) -> None:
+    response = post(client, "/api/v1/analyses/", {**SPEC, "method": method, **options})
+    assert response.status_code == 202, response.content
+    tasks.run_analysis(response.json()["id"])
+    told = client.get(response["Location"]).json()
+    assert (told["state"], told["error"]) == ("done", "")
+    assert told["metrics"][key]
+    assert told["method"] == method
+    assert client.get(f"/api/v1/sweeps/{told['id']}/").status_code == 404
+    assert [each["id"] for each in client.get("/api/v1/analyses/").json()["results"]] == [told["id"]]
+
+
+def test_bands_and_comparisons_of_runs(client: Client, series: SeriesKey) -> None:
+    ids = [running.run_now(BacktestSpec.of({**SPEC, "stop_atr": stop})).pk for stop in (1.0, 2.0)]
+    for resampling in ("shuffle", "block"):
+        told = client.get(f"/api/v1/backtests/{ids[0]}/bands/", {"resampling": resampling, "draws": 200}).json()
+        assert len(told["bands"]["equity"]["0.5"]) == len(told["bands"]["trade"])
+    assert client.get(f"/api/v1/backtests/{ids[0]}/bands/", {"draws": "1"}).status_code == 400
+    told = client.get("/api/v1/backtests/compare/", {"ids": f"{ids[0]},{ids[1]}"}).json()
+    assert told["differences"] == {"stop_atr": [1.0, 2.0]}
+    assert told["same_range"] is told["same_candles"] is True
+    assert len(told["metrics"]["return_pct"]) == 2
+    assert client.get("/api/v1/backtests/compare/", {"ids": str(ids[0])}).status_code == 400
+    assert client.get("/api/v1/backtests/compare/", {"ids": f"{ids[0]},999999"}).status_code == 404
