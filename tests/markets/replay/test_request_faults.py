@@ -147,6 +147,15 @@ def test_settle_tells_a_closed_candle_before_its_last_trades(exchange: LocalRepl
     assert float(late[4]) == exchange.oracle(SERIES, START - MINUTE, START).close[0]
 
 
+def test_a_revision_is_not_known_before_its_time(exchange: LocalReplay) -> None:
+    sound = newest(exchange)[0]
+    exchange.fault("revise", open_time=START - MINUTE, seconds=30)
+    assert newest(exchange)[0] == sound
+    exchange.set_clock(now=START + 30_500)
+    assert newest(exchange)[0][0] == sound[0]
+    assert newest(exchange)[0][4] != sound[4]
+
+
 def test_a_hole_does_not_shorten_pages(exchange: LocalReplay) -> None:
     exchange.fault("hole", at=START - 20 * MINUTE, until=START - 5 * MINUTE)
     rows = newest(exchange, 10)
