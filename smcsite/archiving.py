@@ -1,0 +1,226 @@
+"""One file with everything that is needed to move to an empty machine: written, checked and unpacked.
+
+It is a tar archive whose first member, ``digests.json``, names the SHA-256 of every other. The database comes first,
+then signals, then candles, so that no signal is of a candle that the archive lacks.
+"""
+
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+from markets.errors import ConflictError, CorruptFileError, InvalidInputError
+from markets.series import SeriesKey
+from markets.store.locks import SeriesLock
+from signals.log.generations import series_lock
+from smcsite.version import VERSION
+
+_DIGESTS = "digests.json"
+_DATABASE, _ROWS = "database.sqlite3", "database.json"
+_KEY_FILE = "var/secret.key"
+_CHUNK = 1024 * 1024
+# What another start makes anew, or what names this machine.
+_LEFT_OUT = (".tmp", ".lock", ".breaker")
+_ROW_KINDS_LEFT_OUT = ("contenttypes", "auth.permission", "sessions", "admin.logentry")
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What was written or unpacked."""
+
+    files: int
+    size: int
+
+
+def write_archive(path: Path) -> Archived:
+    """Write everything into ``path``, readable by its owner alone; the service may run meanwhile.
+
+    Raises ``ConflictError`` when something is there already.
+    """
+    if path.exists():
+        raise ConflictError(f"{path} is there already")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with tempfile.TemporaryDirectory(prefix="smc-backup-", dir=path.parent) as scratch:
+        try:
+            members = list(_collected(Path(scratch)))
+            _write(temporary, members)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return Archived(len(members), path.stat().st_size)
+
+
+def _write(path: Path, members: list[tuple[str, Path]]) -> None:
+    digests = {name: _digest(file) for name, file in members}
+    told = json.dumps({"version": VERSION, "digests": digests}, indent=1).encode()
+    with _created(path, 0o600) as handle:
+        with tarfile.open(fileobj=handle, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            archive.addfile(_member(_DIGESTS, len(told)), io.BytesIO(told))
+            for name, file in members:
+                with file.open("rb") as content:
+                    archive.addfile(_member(name, file.stat().st_size), content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _created(path: Path, mode: int) -> BinaryIO:
+    """Open a new file that has this mode from its first byte on."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o640
+    return member
+
+
+def _collected(scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Copy what has to stay still while it is read, and yield each member's name and file."""
+    yield _database_copy(scratch)
+    root: Path = settings.DATA_ROOT
+    yield from _folder_copy(root, "signals", scratch)
+    yield from _folder_copy(root, "candles", scratch)
+    for name in ("backtests", "analyses"):
+        yield from ((f"data/{each.relative_to(root)}", each) for each in _files(root / name))
+    reports: Path = settings.REPORTS_ROOT
+    yield from ((f"reports/{each.relative_to(reports)}", each) for each in _files(reports))
+    if (root / _KEY_FILE).is_file():
+        yield f"data/{_KEY_FILE}", root / _KEY_FILE
+
+
+def _database_copy(scratch: Path) -> tuple[str, Path]:
+    if connection.vendor == "sqlite":
+        copy = scratch / _DATABASE
+        name = str(settings.DATABASES["default"]["NAME"])
+        with closing(sqlite3.connect(name, timeout=30)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        return _DATABASE, copy
+    copy = scratch / _ROWS
+    with copy.open("w") as rows:
+        call_command("dumpdata", exclude=_ROW_KINDS_LEFT_OUT, natural_foreign=True, stdout=rows, verbosity=0)
+    return _ROWS, copy
+
+
+def _folder_copy(root: Path, kind: str, scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Copy each series' files while nobody writes to it. A hard link would do, were a journal not appended to."""
+    for folder in sorted((root / kind).glob("*/*")):
+        with ExitStack() as held:
+            if kind == "candles":
+                held.enter_context(SeriesLock(folder))
+            else:
+                held.enter_context(series_lock(root, SeriesKey.of(folder.parent.name, folder.name)))
+            for file in _files(folder):
+                copy = scratch / kind / file.relative_to(root / kind)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(file.read_bytes())
+        yield from (
+            (f"data/{kind}/{each.relative_to(scratch / kind)}", each)
+            for each in _files(scratch / kind / folder.relative_to(root / kind))
+        )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and not any(part in path.name for part in _LEFT_OUT)
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def unpack_archive(path: Path) -> Archived:
+    """Unpack ``path`` into the empty data folder of the settings.
+
+    Raises
+    ------
+    ConflictError
+        The data folder holds something already.
+    CorruptFileError
+        The file is no such archive, or something in it was altered. Nothing is left behind.
+    """
+    root: Path = settings.DATA_ROOT
+    held = [each.name for each in root.glob("*") if each.name != "var"] if root.exists() else []
+    if held:
+        raise ConflictError(f"{root} must be empty, it holds {', '.join(sorted(held)[:3])}")
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".restore.tmp-", dir=root) as scratch:
+        count = _unpack(path, Path(scratch))
+        _put_in_place(Path(scratch), root)
+    return Archived(count, path.stat().st_size)
+
+
+def _unpack(path: Path, scratch: Path) -> int:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            digests = _digests_of(archive, path)
+            for member in archive:
+                _unpack_member(archive, member, digests, scratch)
+    except (tarfile.TarError, EOFError, KeyError, ValueError) as error:
+        raise CorruptFileError(f"{path} is no backup of this service, or is damaged: {error}") from error
+    missing = [name for name in digests if not (scratch / name).is_file()]
+    if missing:
+        raise CorruptFileError(f"{path} lacks {missing[0]}")
+    return len(digests)
+
+
+def _digests_of(archive: tarfile.TarFile, path: Path) -> dict[str, str]:
+    first = archive.next()
+    content = archive.extractfile(first) if first is not None and first.name == _DIGESTS else None
+    if content is None:
+        raise CorruptFileError(f"{path} is no backup of this service")
+    found: dict[str, str] = json.load(content)["digests"]
+    return found
+
+
+def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, digests: dict[str, str], scratch: Path) -> None:
+    if member.name == _DIGESTS:
+        return
+    content = archive.extractfile(member)
+    parts = PurePosixPath(member.name).parts
+    if content is None or not member.isfile() or member.name not in digests or ".." in parts or parts[0] == "/":
+        raise CorruptFileError(f"{member.name} does not belong into a backup")
+    target = scratch / member.name
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    digest = hashlib.sha256()
+    with _created(target, 0o640) as handle:
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+            handle.write(chunk)
+    if digest.hexdigest() != digests[member.name]:
+        raise CorruptFileError(f"{member.name} was altered: its digest differs")
+
+
+def _put_in_place(scratch: Path, root: Path) -> None:
+    for source, target in ((scratch / "data", root), (scratch / "reports", settings.REPORTS_ROOT)):
+        for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.exists() else ():
+            place = target / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            file.replace(place)
+            if str(place.relative_to(target)) == _KEY_FILE:
+                place.chmod(0o600)
+    _put_rows_in_place(scratch)
+
+
+def _put_rows_in_place(scratch: Path) -> None:
+    connection.close()
+    if (scratch / _DATABASE).is_file():
+        if connection.vendor != "sqlite":
+            raise InvalidInputError("the backup holds an SQLite database; unset DATABASE_URL to restore it")
+        (scratch / _DATABASE).replace(Path(str(settings.DATABASES["default"]["NAME"])))
+    else:
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("loaddata", str(scratch / _ROWS), verbosity=0)
