@@ -41,6 +41,13 @@ def _watch(sender: Any, **_: Any) -> None:
     start_watchdog(sender)
 
 
+@worker_ready.connect
+def _ask_about_pairs(sender: Any, **_: Any) -> None:
+    """Ask at once what the exchange says of the pairs; the schedule's first tick is an hour away."""
+    if "exchange" in sender.app.amqp.queues.consume_from:
+        app.send_task("markets.tasks.refresh_pairs", queue="exchange", expires=120)
+
+
 @worker_process_init.connect
 def _prepare_child(**_: Any) -> None:
     """Let a pool process die with its worker, and ignore the wish to pause while it has no job."""

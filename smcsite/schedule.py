@@ -17,5 +17,5 @@ SCHEDULE = {
     "dispatch backtests": _every(10, "backtests.tasks.dispatch_backtests", queue="scan"),
     "scan": _every(60, "scanner.tasks.scan_all", queue="scan"),
     "backfill": _every(3_600, "markets.tasks.backfill_all", queue="scan"),
-    "refresh pairs": _every(6 * 3_600, "markets.tasks.refresh_pairs", queue="exchange"),
+    "refresh pairs": _every(3_600, "markets.tasks.refresh_pairs", queue="exchange"),
 }

@@ -18,7 +18,7 @@ _MIGRATION_LOCK = 0x534D43  # any number, the same for all
 
 
 class Command(SmcCommand):
-    help = "Migrate the database, note the pairs of SYMBOLS at the first start. Safe to repeat."
+    help = "Migrate, note the pairs of SYMBOLS at the first start, clear up after a crash. Safe to repeat."
     requires_system_checks = ()  # a web process checks them; here they cost a second
 
     def run(self, **options: Any) -> None:
@@ -31,6 +31,7 @@ class Command(SmcCommand):
             tracked = track_first_pairs()
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+        candle_store().recover()
         if settings.ENV.is_replay:
             self._note_replay_start()
         logger.info("prepared", extra={"pairs": tracked, "seconds": round(time.monotonic() - began, 1)})
