@@ -16,13 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from backtests.engine.ledger import Equity, Trades
 from backtests.engine.run import Result
 from backtests.engine.text import LARGEST, equity_rows
 from markets.errors import NotFoundError, StoreError
@@ -36,33 +34,28 @@ _PIECE = 1 << 20
 _ABANDONED_SECONDS = 3_600.0
 _CELL_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
-Files = dict[str, bytes]
+Data = bytes | memoryview
+Files = Mapping[str, Data]
 
 
 def report_files(result: Result) -> Files:
     """Return the files of a report by name; equal results give equal bytes."""
-    trades, equity = _table(result.trades.columns()), _table(result.equity.columns())
+    trades, curve = _table(result.trades.columns()), result.equity.columns()
     return {
         f"{TRADES}.parquet": _parquet(trades),
-        f"{EQUITY}.parquet": _parquet(equity),
-        f"{TRADES}.csv": trades_csv(result.trades, trades),
-        f"{EQUITY}.csv": equity_csv(result.equity),
+        f"{EQUITY}.parquet": _parquet(pa.table(curve)),
+        f"{TRADES}.csv": _csv(trades),
+        f"{EQUITY}.csv": equity_csv(curve),
         METRICS: orjson.dumps(result.metrics, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
     }
 
 
-def trades_csv(trades: Trades, table: pa.Table | None = None) -> bytes:
-    """Return one row a trade; an undefined value is an empty cell."""
-    return _csv(table if table is not None else _table(trades.columns()))
-
-
-def equity_csv(equity: Equity) -> bytes:
+def equity_csv(curve: Mapping[str, Any]) -> Data:
     """Return one row a bar, with eight decimals; the Parquet twin holds every digit."""
-    columns = equity.columns()
-    if len(equity) and np.abs(equity.equity).max() >= LARGEST:
-        return _csv(_table(columns))
-    header = f"{','.join(columns)}\n".encode()
-    return header + equity_rows(columns["time"], columns["equity"], np.ascontiguousarray(columns["drawdown"]))
+    equity = curve["equity"]
+    if len(equity) and max(-equity.min(), equity.max()) >= LARGEST:
+        return _csv(pa.table(curve))
+    return equity_rows(f"{','.join(curve)}\n".encode(), curve["time"], equity, curve["drawdown"])
 
 
 def _table(columns: Mapping[str, Any]) -> pa.Table:
@@ -74,26 +67,23 @@ def _plain(column: Any) -> Any:
     """Return a column whose text no spreadsheet runs as a formula."""
     if column.dtype != object:
         return column
-    texts, place = np.unique(column.astype(str), return_inverse=True)
-    safe = np.array([f"'{text}" if text.startswith(_CELL_STARTS) else text for text in texts.tolist()], dtype=object)
-    return safe[place]
+    safe = {text: f"'{text}" if text.startswith(_CELL_STARTS) else text for text in set(column.tolist())}
+    return [safe[text] for text in column.tolist()]
 
 
-def _csv(table: pa.Table) -> bytes:
+def _csv(table: pa.Table) -> Data:
     sink = pa.BufferOutputStream()
     sink.write(f"{','.join(table.column_names)}\n".encode())
     pa_csv.write_csv(table, sink, pa_csv.WriteOptions(include_header=False, quoting_style="needed"))
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return memoryview(sink.getvalue())
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _parquet(table: pa.Table) -> Data:
     sink = pa.BufferOutputStream()
     pq.write_table(
         table, sink, compression="snappy", use_dictionary=False, write_statistics=True, row_group_size=_ROW_GROUP
     )
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return memoryview(sink.getvalue())
 
 
 def _yes() -> None:
@@ -200,7 +190,7 @@ def publish_into(folder: Path, files: Files, *, disk: Disk | None = None) -> Pat
     return folder
 
 
-def replace_file(path: Path, data: bytes, *, disk: Disk) -> None:
+def replace_file(path: Path, data: Data, *, disk: Disk) -> None:
     """Make ``data`` the content of one file, by a rename."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     with translated(path):

@@ -209,7 +209,7 @@ class AnalysisRequest(BacktestRequest):
 class SweepRequest(AnalysisRequest):
     """What ``POST /api/v1/sweeps/`` may ask: a run's specification, ``axes`` and ``metric``."""
 
-    method = serializers.HiddenField(default="sweep")
+    method = serializers.HiddenField(default="sweep")  # type: ignore[assignment]  # the one thing that is settled
 
 
 class RowsQuery(QuerySerializer):

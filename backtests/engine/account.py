@@ -99,7 +99,6 @@ def _book(
         positions=zeros(len(markets) * spec.max_positions, POSITION),
         trades=np.empty(len(events), TRADE),
         outcomes=outcomes,
-        step_time=np.empty(steps, np.int64),
         equity=np.empty(steps),
         adverse=np.empty(steps),
     )
@@ -190,6 +189,5 @@ def _kinds(market: Market, orders: Orders) -> TextArray:
 def _equity(markets: Sequence[Market], windows: Sequence[Window], book: Book, done: int) -> Equity:
     account, capital = book.account[0], float(book.rules["capital"][0])
     if done < len(book.equity):  # ruined: the account stays what the last close left of it
-        book.step_time[done:] = _times(markets, windows)[done:]
         book.equity[done:] = book.adverse[done:] = book.equity[done - 1]
-    return Equity(book.step_time, book.equity, book.adverse, capital, bool(account["is_ruined"]))
+    return Equity(_times(markets, windows), book.equity, book.adverse, capital, bool(account["is_ruined"]))

@@ -55,7 +55,7 @@ def volatility_regime(closed: Trades) -> TextArray:
 
 
 def _table(labels: NDArray[Any], closed: Trades) -> list[dict[str, Any]]:
-    names, group = np.unique(labels, return_inverse=True)
+    names, group = _grouped(labels)
     r, net, size = closed.r, closed.net, len(names)
     count = np.bincount(group, minlength=size)
     wins = np.bincount(group, weights=r > TOLERANCE, minlength=size)
@@ -66,7 +66,7 @@ def _table(labels: NDArray[Any], closed: Trades) -> list[dict[str, Any]]:
     p = _p_values(count, mean, squares)
     return [
         {
-            "group": str(names[k]),
+            "group": names[k],
             "n": int(count[k]),
             "win_rate": float(wins[k] / count[k]),
             "expectancy_r": float(mean[k]),
@@ -76,6 +76,18 @@ def _table(labels: NDArray[Any], closed: Trades) -> list[dict[str, Any]]:
         }
         for k in range(size)
     ]
+
+
+def _grouped(labels: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the groups' names in order, and the number of each label's."""
+    if labels.dtype != object:
+        found, group = np.unique(labels, return_inverse=True)
+        return [str(name) for name in found], group
+    # Sorting texts would cost more than the rest of the table.
+    texts = labels.tolist()
+    names = sorted(set(texts))
+    number = {name: k for k, name in enumerate(names)}
+    return names, np.array([number[text] for text in texts], np.int64)
 
 
 def _p_values(count: NDArray[Any], mean: NDArray[Any], squares: NDArray[Any]) -> NDArray[np.float64]:

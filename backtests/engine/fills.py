@@ -6,6 +6,7 @@ then the inside of the bar, then the marks at its close.
 
 from typing import Any
 
+from backtests.engine.coasting import coast
 from backtests.engine.layout import NEVER, Book, Reason, Resolution
 from backtests.engine.positions import (
     attempt_entry,
@@ -38,6 +39,8 @@ def walk(book: Book) -> int:
     """
     account = book.account[0]
     while True:
+        if len(book.pairs) == 1 and account.positions <= 1:
+            coast(book)
         now = _next_time(book)
         if now == NEVER:
             break
@@ -260,7 +263,6 @@ def _mark(book: Book, now: int) -> None:
         equity += position.left * (last - position.entry)
         adverse += position.left * (worst - position.entry)
     account.equity = equity
-    book.step_time[account.step] = now
     book.equity[account.step] = equity
     book.adverse[account.step] = adverse
     for p in range(len(book.pairs)):

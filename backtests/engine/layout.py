@@ -115,7 +115,6 @@ class Book(NamedTuple):
     positions: RecordArray  # (n_pairs * max_positions,) open ones first, in order of entry
     trades: RecordArray  # (n_events,)
     outcomes: NDArray[np.int8]  # (n_orders,)
-    step_time: NDArray[np.int64]  # (steps,) open times of the account's bars
     equity: NDArray[np.float64]  # (steps,) marked at the close
     adverse: NDArray[np.float64]  # (steps,) marked at the bar's adverse extremes
 

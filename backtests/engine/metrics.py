@@ -22,7 +22,7 @@ TOLERANCE = 1e-9
 # Under this many days ratios over time are noise.
 LOW_SAMPLE_DAYS = 30
 # A resample of more trades than this draws this many and scales its deviation by the root of the ratio.
-_RESAMPLE_SIZE = 2_000
+_RESAMPLE_SIZE = 1_000
 _DAY = 86_400_000
 
 

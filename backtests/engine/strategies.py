@@ -5,7 +5,7 @@ bar knows.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -68,7 +68,7 @@ class Breakout(Strategy):
         if self.stop == "structure":
             return orders_of(market, signals, stop=newest_pivots(market, signals))
         orders = orders_of(market, signals)
-        return orders_of(market, signals, distance=self.stop_atr * orders.atr)
+        return replace(orders, distance=self.stop_atr * orders.atr)
 
 
 @registered("sweep_reversal", "enters in the direction of a liquidity sweep, with the stop beyond its extreme")

@@ -77,7 +77,9 @@ def test_a_second_attempt_goes_on_from_the_parts_that_are_done(
     client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
-    do_part, done = analysing.do_part, []
+    do_part = analysing.do_part
+    done: list[int] = []
+    again: list[int] = []
 
     def die_after_two(part: AnalysisPart) -> None:
         if len(done) == 2:
@@ -89,8 +91,12 @@ def test_a_second_attempt_goes_on_from_the_parts_that_are_done(
     with pytest.raises(KeyboardInterrupt):
         tasks.run_analysis(job["id"])
     Job.objects.filter(pk=job["id"]).update(state=JobState.QUEUED)
-    again: list[int] = []
-    monkeypatch.setattr(analysing, "do_part", lambda part: (again.append(part.number), do_part(part)))
+
+    def note_and_do(part: AnalysisPart) -> None:
+        again.append(part.number)
+        do_part(part)
+
+    monkeypatch.setattr(analysing, "do_part", note_and_do)
     tasks.run_analysis(job["id"])
     assert sorted(done + again) == [0, 1, 2]
     assert client.get(f"/api/v1/sweeps/{job['id']}/").json()["state"] == "done"

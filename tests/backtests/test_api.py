@@ -194,7 +194,9 @@ def test_trades_and_equity_are_told_as_json_csv_and_parquet(client: Client, seri
     report = streamed(client.get(f"{base}/report.csv"))
     assert report == (report_shelf().folder(told["id"]) / "trades.csv").read_bytes()
     assert streamed(client.get(f"{base}/trades/", {"format": "csv"})) == report
-    cut = pd.read_csv(io.BytesIO(streamed(client.get(f"{base}/trades/", {"format": "csv", "limit": 2, "cursor": 1}))))
+    cut = pd.read_csv(
+        io.BytesIO(streamed(client.get(f"{base}/trades/", {"format": "csv", "limit": "2", "cursor": "1"})))
+    )
     assert cut["trade"].tolist() == [2, 3]
     parquet = (
         pq.ParquetFile(io.BytesIO(streamed(client.get(f"{base}/equity/", {"format": "parquet"})))).read().to_pandas()

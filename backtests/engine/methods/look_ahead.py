@@ -30,8 +30,8 @@ class LookAhead:
     def plan(self, spec: BacktestSpec, options: Options) -> list[Piece]:
         bar, start, end = spec.timeframe.milliseconds, spec.start or 0, spec.end or 0
         bars = max(1, (end - start) // bar)
-        drawn = np.random.default_rng(options["seed"]).integers(1, bars + 1, options["cuts"])
-        cuts = sorted({start + int(each) * bar for each in drawn})
+        drawn = np.random.default_rng(options["seed"]).integers(1, bars + 1, size=int(options["cuts"]))
+        cuts = sorted({start + each * bar for each in drawn.tolist()})
         return [{"cuts": cuts[at : at + _CUTS_A_PIECE]} for at in range(0, len(cuts), _CUTS_A_PIECE)]
 
     def runs(self, spec: BacktestSpec, options: Options) -> int:
