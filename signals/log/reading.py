@@ -21,6 +21,8 @@ from signals.log.rows import SCALE_NAMES, UNSET, SignalRow, in_order, told
 
 LifeArray = NDArray[np.int64]
 
+# A month later than any.
+_FOREVER = 10**6
 # Views of more bytes than this are dropped, the least recently asked first.
 _MEMORY = 256 * 2**20
 _TRIM_SECONDS = 1.0
@@ -82,7 +84,8 @@ class LogView:
     edit: int
     tail_signals: RecordArray
     tail_marks: RecordArray
-    _months: dict[int, Month] = field(default_factory=dict)
+    # Each with the month up to which the files' marks are folded in. A mark is written once, so order is no matter.
+    _months: dict[int, tuple[Month, int]] = field(default_factory=dict)
     _marks: dict[int, RecordArray] = field(default_factory=dict)
 
     @property
@@ -95,24 +98,26 @@ class LogView:
         last = months.month_of(self.base) if self.base != UNSET else -1
         return sorted({each for each in months.months_on_disk(self.folder, "signals") if each <= last} | tail)
 
-    def month(self, number: int) -> Month:
-        """Return one month's signals as they stand at ``through``."""
-        found = self._months.get(number)
-        if found is None:
-            stored = self._stored(months.read_signals, number)
-            stored = stored[stored["confirm_time"] <= self.base]
-            tail = [rows for month, rows in months.by_month(self.tail_signals, "confirm_time") if month == number]
-            found = Month.of(np.concatenate([stored, *tail]))
-            for marks in self._marks_since(number):
-                found = found.marked(marks)
-            self._months[number] = found
-        return found
+    def month(self, number: int, *, as_of: int | None = None) -> Month:
+        """Return one month's signals as they stand at ``through``.
 
-    def _marks_since(self, number: int) -> Iterator[RecordArray]:
-        for month in months.months_on_disk(self.folder, "marks"):
-            if month >= number:
-                yield self._marks_in(month)
-        yield self.tail_marks
+        With ``as_of`` (UTC ms) marks made later may be missing: what is not asked for is not read.
+        """
+        wanted = _FOREVER if as_of is None else months.month_of(as_of)
+        month, folded = self._months.get(number) or (self._unfolded(number), number - 1)
+        if folded < wanted:
+            for each in months.months_on_disk(self.folder, "marks"):
+                if folded < each <= wanted:
+                    month = month.marked(self._marks_in(each))
+            self._months[number] = month, wanted
+        return month
+
+    def _unfolded(self, number: int) -> Month:
+        """Return one month's signals with the marks that are not in month files."""
+        stored = self._stored(months.read_signals, number)
+        stored = stored[stored["confirm_time"] <= self.base]
+        tail = [rows for month, rows in months.by_month(self.tail_signals, "confirm_time") if month == number]
+        return Month.of(np.concatenate([stored, *tail])).marked(self.tail_marks)
 
     def _marks_in(self, month: int) -> RecordArray:
         found = self._marks.get(month)
@@ -177,11 +182,11 @@ class LogView:
         marks = np.concatenate([self.tail_marks, *(frame.marks for frame in frames)])
         loaded = dict(self._months)
         for frame in frames:
-            for month, rows in months.by_month(frame.signals, "confirm_time"):
-                if month in loaded:
-                    loaded[month] = loaded[month].extended(rows)
-            for month, each in loaded.items():
-                loaded[month] = each.marked(frame.marks)
+            for number, rows in months.by_month(frame.signals, "confirm_time"):
+                if number in loaded:
+                    loaded[number] = loaded[number][0].extended(rows), loaded[number][1]
+            for number, (month, folded) in loaded.items():
+                loaded[number] = month.marked(frame.marks), folded
         return LogView(
             self.series,
             self.generation,
@@ -198,7 +203,7 @@ class LogView:
 
     @property
     def nbytes(self) -> int:
-        return sum(each.nbytes for each in self._months.values()) + sum(each.nbytes for each in self._marks.values())
+        return sum(each.nbytes for each, _ in self._months.values()) + sum(each.nbytes for each in self._marks.values())
 
 
 class SignalLog:

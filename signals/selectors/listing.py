@@ -193,7 +193,7 @@ def _matches(
     for number in reversed(numbers) if newest_first else numbers:
         if after is not None and _is_before(number, after.confirmed_at - step, newest_first=newest_first):
             continue
-        month = view.month(number)
+        month = view.month(number, as_of=filter_.as_of)
         chosen = matching(view, month, filter_)
         if after is not None:
             chosen = chosen[_is_after(month.rows[chosen], view.series, after, newest_first=newest_first)]

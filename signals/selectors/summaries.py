@@ -25,7 +25,7 @@ def summary(filter_: SignalFilter) -> dict[str, Any]:
             continue
         candles += _candles(series, filter_)
         for number in chosen_months(view, filter_):
-            month = view.month(number)
+            month = view.month(number, as_of=filter_.as_of)
             chosen = matching(view, month, filter_)
             rows, life = month.rows[chosen], life_of(view, month, filter_.as_of)[:, chosen]
             codes = (rows["kind"].astype(np.int64) * 3 + rows["direction"] + 1) * 4 + statuses(life)

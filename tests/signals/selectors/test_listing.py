@@ -89,6 +89,15 @@ def test_a_list_as_of_any_moment_tells_what_was_known_then(data_root: Path) -> N
         assert all(time is None or time < candles.open_time[n - 1] for times in marked for time in times)
 
 
+def test_a_moment_of_an_earlier_month_is_told_before_and_after_the_present_is(data_root: Path) -> None:
+    candles = walk(8, 3_000, start=1_701_388_800_000 - 1_500 * 60_000)
+    store(candles)
+    for n in (900, 1_499, 1_501, 2_200, 3_000, 1_100):
+        known = SignalFilter(scale="internal", as_of=int(candles.open_time[n - 1]) + 60_000)
+        rows = all_pages(known, limit=1_000, newest_first=False)
+        assert [as_detected(row) for row in rows] == detected(candles.first(n), "internal")
+
+
 def fits(row: SignalRow, wanted: SignalFilter) -> bool:
     return (
         (not wanted.kinds or row.kind in wanted.kinds)
