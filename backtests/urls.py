@@ -23,6 +23,7 @@ from backtests.api.runs import (
 )
 from backtests.views.reports import backtest, compare
 from backtests.views.runs import backtest_job, backtest_list, cancel_backtest, estimate
+from backtests.views.sweeps import analysis, cancel_analysis
 
 api: list[URLPattern] = [
     path("backtest/", BacktestNowView.as_view(), name="api-backtest-now"),
@@ -47,6 +48,8 @@ pages: list[URLPattern] = [
     path("backtest/estimate", estimate, name="backtest-estimate"),
     path("backtest/compare", compare, name="compare"),
     path("backtest/<int:job_id>", backtest, name="backtest"),
+    path("backtest/sweep/<int:job_id>", analysis, name="sweep"),
+    path("backtest/sweep/<int:job_id>/cancel", cancel_analysis, name="cancel-analysis"),
     path("backtest/<int:job_id>/job", backtest_job, name="backtest-job"),
     path("backtest/<int:job_id>/cancel", cancel_backtest, name="cancel-backtest"),
 ]
