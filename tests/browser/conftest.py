@@ -15,8 +15,9 @@ FULL = bool(os.environ.get("SMC_FULL"))
 DESKTOP, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Not for the session: while Playwright runs, its event loop runs in this thread, and other tests have their own.
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=find_program(NEEDS["browser"][0]), args=["--no-sandbox", "--disable-dev-shm-usage"]
