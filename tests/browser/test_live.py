@@ -151,7 +151,7 @@ def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack)
         # The page's own first range may come a frame after the data.
         page.evaluate(f"() => {scale}.setVisibleLogicalRange({{ from: 500, to: 560 }})")
         page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
-        return abs(page.evaluate(f"() => {scale}.getVisibleLogicalRange().from") - 500) < 1
+        return abs(float(page.evaluate(f"() => {scale}.getVisibleLogicalRange().from")) - 500) < 1
 
     eventually(is_zoomed)
     before = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
