@@ -91,8 +91,9 @@ def test_stream_task_supervised(runner: StreamRunner) -> None:
 def test_to_ensure_again_and_again_starts_one_stream(runner: StreamRunner) -> None:
     for _ in range(20):
         runner.ensure()
-    eventually(lambda: runner.role == "leader")
+    eventually(lambda: FakeFeed.made == 1)
     runner.ensure()
+    assert runner.role == "leader"
     assert FakeFeed.made == 1
 
 
