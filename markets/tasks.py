@@ -56,7 +56,7 @@ def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
         "revised": filled.revised,
         "gaps": [list(gap) for gap in filled.gaps[:1000]],
         "exchange_gaps": len(filled.exchange_gaps),
-        "notes": list(filled.notes),
+        "notes": [*filled.notes, *filled.left_out],
     }
 
 

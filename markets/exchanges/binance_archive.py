@@ -5,7 +5,7 @@ import io
 import logging
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -62,6 +62,9 @@ class ArchiveFile:
         return [ArchiveFile(self.series, self.first_day + timedelta(days=n), is_monthly=False) for n in range(count)]
 
 
+LeftOut = Callable[[ArchiveFile, str], None]
+
+
 class BinanceArchive:
     """The archive at one base URL. Several files are fetched at once, within bounds."""
 
@@ -89,17 +92,20 @@ class BinanceArchive:
                 day += timedelta(days=1)
         return files
 
-    def fetch_all(self, files: Iterable[ArchiveFile]) -> Iterator[tuple[ArchiveFile, Candles | None]]:
+    def fetch_all(
+        self, files: Iterable[ArchiveFile], left_out: LeftOut = lambda file, reason: None
+    ) -> Iterator[tuple[ArchiveFile, Candles | None]]:
         """Fetch ``files`` several at once; yield each with its candles, in the order given.
 
         None stands for a file that is not there, or that stayed damaged however often it was asked for: both
-        are left to REST. Raises ``ExchangeUnavailableError`` when the archive cannot be reached.
+        are left to REST. ``left_out`` is told the reason, from the thread that met it. Raises
+        ``ExchangeUnavailableError`` when the archive cannot be reached.
         """
         with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="archive") as downloads:
             waiting: list[tuple[ArchiveFile, Future[Candles | None]]] = []
             try:
                 for file in files:
-                    waiting.append((file, downloads.submit(self._fetch, file)))
+                    waiting.append((file, downloads.submit(self._fetch, file, left_out)))
                     # Months that wait for a slow writer would fill the memory.
                     if len(waiting) >= 2 * _DOWNLOADS:
                         first, future = waiting.pop(0)
@@ -110,21 +116,27 @@ class BinanceArchive:
                 for _, future in waiting:
                     future.cancel()
 
-    def _fetch(self, file: ArchiveFile) -> Candles | None:
-        found = self._fetch_one(file)
+    def _fetch(self, file: ArchiveFile, left_out: LeftOut) -> Candles | None:
+        # A fresh month that is not there is no news, it may not be published yet.
+        found = self._fetch_one(file, left_out, may_be_absent=file.is_fresh)
         if found is None and file.is_fresh:
-            parts = [part for part in map(self._fetch_one, file.days()) if part is not None]
+            parts = [part for part in (self._fetch_one(day, left_out) for day in file.days()) if part is not None]
             return join(parts) if parts else None
         return found
 
-    def _fetch_one(self, file: ArchiveFile) -> Candles | None:
+    def _fetch_one(self, file: ArchiveFile, left_out: LeftOut, *, may_be_absent: bool = False) -> Candles | None:
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
-                return self._read(file)
+                found = self._read(file)
             except BadAnswerError as error:
                 reason = str(error)
+                continue
+            if found is None and not may_be_absent:
+                left_out(file, f"{file.name} is not in the archive")
+            return found
         logger.warning("an archive file is left out", extra={"file": file.name, "reason": reason})
+        left_out(file, reason)
         return None
 
     def _read(self, file: ArchiveFile) -> Candles | None:

@@ -5,8 +5,8 @@ A run may be killed anywhere: what was merged stays, and the next run asks only 
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from django.conf import settings
@@ -33,6 +33,7 @@ _PAGE = 1000
 _PAGES_A_COMMIT = 20
 # Below this many candles a REST page or two is quicker than a file.
 _ARCHIVE_WORTH = 2_000
+_TOLD_FILES = 20
 
 
 class BackfillSource(StrEnum):
@@ -61,13 +62,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a backfill did. ``gaps`` are still missing, ``exchange_gaps`` the exchange itself has not."""
+    """What a backfill did. ``gaps`` are still missing, ``exchange_gaps`` the exchange itself has not.
+
+    ``notes`` say what was cut from the range, and ``left_out`` why files of the archive were not used.
+    """
 
     added: int
     revised: int
     gaps: tuple[Gap, ...]
     exchange_gaps: tuple[Gap, ...]
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def plan_backfill(
@@ -136,7 +141,7 @@ def backfill(exchange: BinanceExchange, plan: Plan, report: Report = lambda frac
     """Do what ``plan`` says; ``report`` is told the fraction done and the stage, and may raise to stop."""
     tally = _Tally(plan, report)
     if plan.files:
-        for file, candles in exchange.archive.fetch_all(plan.files):
+        for file, candles in exchange.archive.fetch_all(plan.files, tally.leave_out):
             if candles is not None:
                 _merge(tally, candles.between(plan.start, plan.end), Source.ARCHIVE)
             tally.files_done += 1
@@ -152,7 +157,7 @@ def backfill(exchange: BinanceExchange, plan: Plan, report: Report = lambda frac
     known = [Gap(each.start, each.end) for each in row.exchange_gaps.all()]
     report(1.0, "done")
     logger.info("backfilled", extra={"series": str(plan.series), "added": tally.added, "gaps": len(left)})
-    return Filled(tally.added, tally.revised, tuple(left), tuple(known), plan.notes)
+    return Filled(tally.added, tally.revised, tuple(left), tuple(known), plan.notes, tally.reasons())
 
 
 def note_exchange_gaps(row: Series, asked: Gap) -> None:
@@ -180,6 +185,16 @@ class _Tally:
     added: int = 0
     revised: int = 0
     files_done: int = 0
+    left_out: dict[ArchiveFile, str] = field(default_factory=dict)
+
+    def leave_out(self, file: ArchiveFile, reason: str) -> None:
+        self.left_out[file] = reason
+
+    def reasons(self) -> tuple[str, ...]:
+        """Return why files were left out, oldest first; beyond some, how many more there were."""
+        told = [f"archive: {reason}" for _, reason in sorted(self.left_out.items(), key=_file_time)]
+        more = len(told) - _TOLD_FILES
+        return (*told[:_TOLD_FILES], f"archive: {more} more files were left out") if more > 0 else tuple(told)
 
     def tell(self, stage: str) -> None:
         of_all = max(1, self.plan.candles)
@@ -218,6 +233,10 @@ def _first_available(exchange: BinanceExchange, row: Series) -> int:
         row.first_available = int(first.open_time[0])
         row.save(update_fields=["first_available"])
     return row.first_available
+
+
+def _file_time(item: tuple[ArchiveFile, str]) -> tuple[date, bool]:
+    return item[0].first_day, not item[0].is_monthly
 
 
 def _is_inside(gap: Gap, others: list[Gap]) -> bool:

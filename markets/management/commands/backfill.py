@@ -57,6 +57,8 @@ class Command(SmcCommand):
 
     def _show_result(self, series: SeriesKey, filled: Filled, *, seconds: float) -> None:
         rate = f", {filled.added / seconds:,.0f} a second" if filled.added and seconds else ""
+        for reason in filled.left_out:
+            self.stdout.write(reason)
         self.stdout.write(f"added={filled.added} revised={filled.revised} gaps={len(filled.gaps)}{rate}")
         for gap in filled.gaps[:_SHOWN_GAPS]:
             self.stdout.write(f"gap {iso(gap.start)} x{gap.count(series.timeframe)}")

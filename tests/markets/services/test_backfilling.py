@@ -11,12 +11,14 @@ from redis import Redis
 from markets.errors import InvalidInputError, JobCancelledError, UnknownSymbolError
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.limits import RequestBudget
-from markets.models import ExchangeGap, Revision
+from markets.models import Backfill, ExchangeGap, JobState, Revision
 from markets.selectors import candle_store
 from markets.series import SeriesKey
+from markets.services import jobs
 from markets.services.backfilling import PROOF_AFTER, BackfillSource, Filled, backfill, plan_backfill
 from markets.services.recording import record
 from markets.store import Source
+from markets.tasks import run_backfill
 from tests.replaying import START, LocalReplay, replay
 
 pytestmark = pytest.mark.django_db
@@ -173,3 +175,47 @@ def test_a_candle_that_the_exchange_changed_is_replaced_and_leaves_a_revision(
     assert (row.open_time, row.source) == (int(candles.open_time[3]), "rest")
     assert row.before[3] == candles.close[3]
     assert row.after[3] == candles.high[3]
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("archive_corrupt", "is not what its checksum says"),
+        ("archive_checksum", "is not what its checksum says"),
+        ("archive_missing", "is not in the archive"),
+    ],
+)
+def test_the_job_s_row_says_why_a_file_of_the_archive_was_left_out(
+    client: BinanceExchange, market: LocalReplay, symbol: str, monkeypatch: pytest.MonkeyPatch, verb: str, said: str
+) -> None:
+    """The candles come by REST then, and the job is done; its result names the file and the reason."""
+    monkeypatch.setattr("markets.tasks.open_exchange", lambda: client)
+    market.fault(verb)
+    start = START - START % DAY - 62 * DAY  # the 31st of March: one day, then all of April, then May
+    job = jobs.submit(Backfill(symbol=symbol, timeframe="15m", start=start, end=start + 31 * DAY, source="auto"))
+    run_backfill(job.pk)
+    ended = Backfill.objects.get(pk=job.pk)
+    assert (ended.state, ended.result["added"], ended.result["gaps"]) == (JobState.DONE, 31 * 96, [])
+    assert f"archive: {symbol}-15m-2024-04.zip {said}" in ended.result["notes"]
+
+
+def test_the_job_s_row_says_which_pair_the_exchange_does_not_know(
+    client: BinanceExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("markets.tasks.open_exchange", lambda: client)
+    job = jobs.submit(Backfill(symbol="NOSUCHUSDT", timeframe="15m", start=START - DAY, end=START, source="auto"))
+    run_backfill(job.pk)
+    ended = Backfill.objects.get(pk=job.pk)
+    assert ended.state == JobState.FAILED
+    assert "NOSUCHUSDT" in ended.error
+    assert candle_store().coverage(job.series_key) is None
+
+
+def test_before_listing(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
+    """F35: a start before the first candle is cut to it, with a note and without a gap."""
+    series = SeriesKey.of(symbol, "1h")
+    listed = START - START % DAY - 3 * DAY
+    market.fault("hole", symbol=symbol, at=0, until=listed)
+    filled = fill(client, series, listed - 10 * DAY, listed + 2 * DAY, BackfillSource.REST)
+    assert (filled.added, filled.gaps) == (48, ())
+    assert any(note.startswith("data starts at ") for note in filled.notes)

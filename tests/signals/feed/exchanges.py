@@ -49,7 +49,7 @@ class ScriptedExchange:
         """The archive has nothing."""
         return []
 
-    def fetch_all(self, files: Sequence[Any]) -> list[Any]:
+    def fetch_all(self, files: Sequence[Any], left_out: Any = None) -> list[Any]:
         return []
 
     def update(self, index: int, candle: Candle | None = None, *, is_closed: bool = True) -> CandleUpdate:
