@@ -117,7 +117,8 @@ def test_what_is_no_object_is_malformed(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", ["NaN", "inf", "1e5", "-1", "+1", "1_0", "٣", "", " 1", "0x1"])
-def test_a_price_that_is_no_plain_decimal_is_impossible(value: str) -> None:
+def test_numeric_strict(value: str) -> None:
+    """F13: a price that is no plain decimal is none."""
     bent = json.loads(orjson.dumps(FRAME))
     bent["data"]["k"]["c"] = value
     with pytest.raises(ImpossibleCandleError):

@@ -42,12 +42,23 @@ def test_pages_follow_each_other_by_time_until_the_limit(market: LocalReplay, bu
     assert found.close.tolist() == expected.close.tolist()
 
 
-def test_a_candle_counts_as_closed_five_seconds_after_its_end(market: LocalReplay, budget: RequestBudget) -> None:
+def test_rest_last_row_open(market: LocalReplay, budget: RequestBudget) -> None:
+    """F25: the last row still forms; a candle counts as closed five seconds after its end."""
     rest = client(market, budget)
     for seconds, last in ((4, START - 2 * MINUTE), (5, START - MINUTE)):
         market.set_clock(now=START + seconds * 1_000)
         found = rest.candles(SERIES, start=START - 10 * MINUTE)
         assert int(found.open_time[-1]) == last
+
+
+def test_rest_settle(market: LocalReplay, budget: RequestBudget) -> None:
+    """F26: a candle that lacks its last trades for some seconds is not taken before it has them."""
+    market.fault("settle", seconds=3)
+    rest = client(market, budget)
+    for seconds in (1, 5):
+        market.set_clock(now=START + seconds * 1_000)
+        found = rest.candles(SERIES, start=START - 10 * MINUTE)
+        assert [*found] == [*market.oracle(SERIES, START - 10 * MINUTE, int(found.open_time[-1]) + MINUTE)]
 
 
 def test_an_unknown_symbol_is_told_with_what_may_have_been_meant(market: LocalReplay, budget: RequestBudget) -> None:
@@ -65,7 +76,8 @@ def test_pairs_have_the_sizes_that_orders_need(market: LocalReplay, budget: Requ
 
 
 @pytest.mark.parametrize("status", [429, 418])
-def test_a_refusal_to_one_process_is_honoured_by_all(market: LocalReplay, redis: Redis, status: int) -> None:
+def test_rest_429_418_honoured(market: LocalReplay, redis: Redis, status: int) -> None:
+    """P18, F27, F28: a refusal to one process is honoured by all."""
     market.fault("http", status=status, retry_after=30)
     first, second = (client(market, RequestBudget(redis, patience_seconds=0.5)) for _ in range(2))
     with pytest.raises(RateLimitedError) as refused:
@@ -91,16 +103,15 @@ def test_a_server_error_is_asked_again(market: LocalReplay, budget: RequestBudge
 
 
 @pytest.mark.parametrize("kind", ["html", "truncated", "empty", "scalar", "object"])
-def test_a_body_that_makes_no_sense_is_a_named_error_and_never_candles(
-    market: LocalReplay, budget: RequestBudget, kind: str
-) -> None:
+def test_rest_bad_body(market: LocalReplay, budget: RequestBudget, kind: str) -> None:
+    """F34: a body that makes no sense is a named error and never candles."""
     market.fault("bad_body", kind=kind, path="klines", count=None)
     with pytest.raises((BadAnswerError, ExchangeUnavailableError)):
         client(market, budget).candles(SERIES, start=START - 10 * MINUTE)
 
 
-def test_an_answer_that_drips_ends_at_the_deadline(market: LocalReplay, budget: RequestBudget) -> None:
-    """A read timeout alone starts anew with each byte."""
+def test_rest_timeouts_total(market: LocalReplay, budget: RequestBudget) -> None:
+    """F29: an answer that drips ends at the deadline. A read timeout alone starts anew with each byte."""
     market.fault("slow", bytes_per_second=5, path="klines", count=None)
     rest = client(market, budget, total_seconds=0.5)
     with pytest.raises(ExchangeUnavailableError, match=r"no whole answer .* in 0\.5 s"):

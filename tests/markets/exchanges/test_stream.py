@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,9 @@ QUICK = StreamTiming(
     takeover_seconds=0.5,
     connects=10_000,
 )
-SEEDS = range(200 if os.environ.get("SMC_FULL") else 3)
+IS_FULL = os.environ.get("SMC_FULL") == "1"
+SEEDS, SWEPT_MINUTES = (range(200), 30) if IS_FULL else (range(2), 20)
+FRAMES_A_KIND = 1_250 if IS_FULL else 50
 
 
 class Listener:
@@ -97,7 +100,7 @@ def rises_by_minutes(times: list[int]) -> bool:
 
 def test_closed_candles_come_once_in_order_and_as_the_exchange_has_them(market: LocalReplay) -> None:
     with listening(market, BTC, ETH) as heard:
-        heard.until(START + 12 * MINUTE, BTC, ETH)
+        heard.until(START + 6 * MINUTE, BTC, ETH)
     for series in (BTC, ETH):
         times = heard.times(series)
         assert rises_by_minutes(times)
@@ -116,73 +119,141 @@ def test_what_is_no_longer_wanted_is_no_longer_said(market: LocalReplay) -> None
         assert heard.last(BTC) == silent_since
 
 
-@pytest.mark.parametrize(
-    ("verb", "arguments"),
-    [
-        ("rst", {}),
-        ("drop", {}),
-        ("close", {"code": 1001}),
-        ("freeze", {}),
-        ("freeze", {"mid_frame": True}),
-        ("stall", {"count": 1}),
-    ],
-)
-def test_a_lost_connection_is_replaced_and_said_to_be_new(
-    market: LocalReplay, verb: str, arguments: dict[str, object]
-) -> None:
+def check_replaced(market: LocalReplay, verb: str, **arguments: object) -> None:
     """After ``Connected`` the caller asks REST for what closed meanwhile; the stream itself goes on."""
     with listening(market, BTC) as heard:
-        heard.until(START + 2 * MINUTE, BTC)
+        heard.until(START + MINUTE, BTC)
         before = heard.connected
         market.fault(verb, **arguments)
         heard.until_true("reconnects")
         market.clear_faults()
-        heard.until(heard.last(BTC) + 4 * MINUTE, BTC)
+        heard.until(heard.last(BTC) + 3 * MINUTE, BTC)
         assert heard.connected > before
         assert len(set(heard.times(BTC))) == len(heard.times(BTC))
 
 
-def test_an_announced_shutdown_loses_and_doubles_nothing(market: LocalReplay) -> None:
-    """The new connection is there before the old one ends."""
+def test_stream_rst(market: LocalReplay) -> None:
+    """F01."""
+    check_replaced(market, "rst")
+
+
+@pytest.mark.parametrize(("verb", "arguments"), [("drop", {}), ("close", {"code": 1001})])
+def test_a_connection_that_ends_is_replaced(market: LocalReplay, verb: str, arguments: dict[str, object]) -> None:
+    check_replaced(market, verb, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"), [("freeze", {}), ("freeze", {"mid_frame": True}), ("stall", {"count": 1})]
+)
+def test_stream_silent_socket(market: LocalReplay, verb: str, arguments: dict[str, object]) -> None:
+    """F03: a socket that says nothing, in the middle of a frame or while it answers pings, is given up."""
+    check_replaced(market, verb, **arguments)
+
+
+def test_stream_24h_rollover(market: LocalReplay) -> None:
+    """F02: the next connection is there before the old one is given up, so nothing is lost or said twice."""
+    timing = replace(QUICK, rotate_ms=4 * MINUTE, rotate_spread_ms=0)
+    with listening(market, BTC, ETH, timing=timing) as heard:
+        heard.until(START + 2 * MINUTE, BTC, ETH)
+        deadline = time.monotonic() + 30
+        while market.status()["connections_made"] < 3:
+            assert time.monotonic() < deadline, "the stream did not rotate twice"
+            heard.take(heard.stream.next_event(0.05))
+        heard.until(heard.last(BTC) + 2 * MINUTE, BTC, ETH)
+        assert rises_by_minutes(heard.times(BTC))
+        assert rises_by_minutes(heard.times(ETH))
+
+
+def test_stream_server_shutdown(market: LocalReplay) -> None:
+    """F05: the new connection is there before the old one ends."""
     with listening(market, BTC, ETH) as heard:
         heard.until(START + 2 * MINUTE, BTC, ETH)
         market.fault("server_shutdown", seconds=3)
-        heard.until(heard.last(BTC) + 20 * MINUTE, BTC, ETH)
+        heard.until(heard.last(BTC) + 10 * MINUTE, BTC, ETH)
         assert rises_by_minutes(heard.times(BTC))
         assert rises_by_minutes(heard.times(ETH))
     assert market.status()["connections_made"] >= 2
 
 
-@pytest.mark.parametrize(
-    "verb", ["dup", "corrupt", "truncate", "bad_number", "bad_ohlc", "offset", "future", "old_bar"]
-)
-def test_a_bad_frame_never_ends_the_connection_nor_becomes_a_candle(market: LocalReplay, verb: str) -> None:
-    with listening(market, BTC, ETH) as heard:
-        heard.until(START + 2 * MINUTE, BTC, ETH)
-        market.fault(verb, symbol="BTCUSDT", count=2)
-        heard.until(heard.last(ETH) + 6 * MINUTE, ETH)
+@pytest.fixture(scope="class")
+def running() -> Iterator[tuple[LocalReplay, Listener]]:
+    with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=200.0) as market, listening(market, BTC, ETH) as heard:
+        heard.until(START + MINUTE, BTC, ETH)
+        yield market, heard
+
+
+class TestBadFrames:
+    """No bad frame ends the connection or becomes a candle. One stream hears them all, one kind after the other."""
+
+    def check(self, running: tuple[LocalReplay, Listener], verb: str) -> list[int]:
+        """Let the fault strike twice; return the times that were said of its pair since."""
+        market, heard = running
+        already = len(heard.times(BTC))
+        number = market.fault(verb, symbol="BTCUSDT", count=2)["id"]
+        deadline = time.monotonic() + 30
+        while next(each for each in market.faults() if each["id"] == number)["struck"] < 2:
+            assert time.monotonic() < deadline, f"{verb} did not strike"
+            heard.take(heard.stream.next_event(0.05))
+        market.clear_faults(number)
+        heard.until(heard.last(ETH) + 3 * MINUTE, ETH)
         heard.until(heard.last(ETH), BTC)
-    assert rises_by_minutes(heard.times(ETH))
-    times = heard.times(BTC)
-    # A candle of before is handed on, for it may be a late one; the store knows it already.
-    assert verb == "old_bar" or times == sorted(set(times))
-    truth = {candle.open_time: candle for candle in market.oracle(BTC, min(times), max(times) + MINUTE)}
-    assert all(truth[event.candle.open_time] == event.candle for event in heard.closed[BTC])
-    assert heard.stream.health.reconnects == 0
+        assert rises_by_minutes(heard.times(ETH))
+        said = heard.closed[BTC][already:]
+        times = [event.candle.open_time for event in said]
+        truth = {candle.open_time: candle for candle in market.oracle(BTC, min(times), max(times) + MINUTE)}
+        assert all(truth[event.candle.open_time] == event.candle for event in said)
+        assert heard.stream.health.reconnects == 0
+        return times
 
+    def test_dup_closed_idempotent(self, running: tuple[LocalReplay, Listener]) -> None:
+        """F08."""
+        assert rises_by_minutes(self.check(running, "dup"))
 
-@pytest.mark.parametrize("kind", ["json", "truncated", "array", "scalar", "not_an_object", "empty", "nested", "binary"])
-def test_frames_that_are_none_are_counted_and_the_next_ones_heard(market: LocalReplay, kind: str) -> None:
-    with listening(market, BTC) as heard:
-        heard.until(START + 2 * MINUTE, BTC)
-        market.fault("garbage", frames=100, kind=kind, seed=3)
-        heard.until_true("rejected_frames")
-        heard.until(heard.last(BTC) + 5 * MINUTE, BTC)
-        assert rises_by_minutes(heard.times(BTC))
+    def test_out_of_order(self, running: tuple[LocalReplay, Listener]) -> None:
+        """F09: a candle of before is handed on, for it may be a late one; the store knows it already."""
+        self.check(running, "old_bar")
+
+    @pytest.mark.parametrize("verb", ["corrupt", "truncate", "bad_number"])
+    def test_a_spoiled_frame_is_passed_over(self, running: tuple[LocalReplay, Listener], verb: str) -> None:
+        times = self.check(running, verb)
+        assert times == sorted(set(times))
+
+    def test_ohlc_invariants(self, running: tuple[LocalReplay, Listener]) -> None:
+        """F14: a high below the low."""
+        times = self.check(running, "bad_ohlc")
+        assert times == sorted(set(times))
+
+    def test_off_grid(self, running: tuple[LocalReplay, Listener]) -> None:
+        """F15: an open time 14 seconds off."""
+        times = self.check(running, "offset")
+        assert all(each % MINUTE == 0 for each in times)
+        assert times == sorted(set(times))
+
+    def test_future_candle_rejected(self, running: tuple[LocalReplay, Listener]) -> None:
+        """F48: a closed candle of tomorrow is counted and never said."""
+        _, heard = running
+        before = heard.stream.health.rejected_candles
+        times = self.check(running, "future")
+        assert heard.stream.health.rejected_candles >= before + 2
+        assert rises_by_minutes(times)
+
+    def test_ws_malformed_10k(self, running: tuple[LocalReplay, Listener]) -> None:
+        """P09, F12: each kind is counted, and the candles beside it are heard."""
+        market, heard = running
+        for kind in ("json", "truncated", "array", "scalar", "not_an_object", "empty", "nested", "binary"):
+            wanted = heard.stream.health.rejected_frames + FRAMES_A_KIND
+            market.fault("garbage", frames=FRAMES_A_KIND, kind=kind, seed=3, count=1)
+            deadline = time.monotonic() + 30
+            while heard.stream.health.rejected_frames < wanted:
+                assert time.monotonic() < deadline, f"{kind}: {heard.stream.health}"
+                heard.take(heard.stream.next_event(0.05))
+        heard.until(heard.last(BTC) + 2 * MINUTE, BTC, ETH)
+        assert rises_by_minutes(heard.times(ETH))
         assert heard.stream.health.reconnects == 0
 
 
-def test_a_candle_that_is_not_said_is_asked_for(market: LocalReplay) -> None:
+def test_stream_single_symbol_mute(market: LocalReplay) -> None:
+    """F04: the one series is told to be unconfirmed, for REST to be asked."""
     with listening(market, BTC, ETH) as heard:
         heard.until(START + 2 * MINUTE, BTC, ETH)
         market.fault("mute", symbol="BTCUSDT")
@@ -191,7 +262,8 @@ def test_a_candle_that_is_not_said_is_asked_for(market: LocalReplay) -> None:
         assert heard.stream.health.reconnects == 0
 
 
-def test_more_series_than_a_connection_may_serve_are_spread_over_several() -> None:
+def test_subscription_sharding() -> None:
+    """F17: more series than a connection may serve are spread over several."""
     symbols = [f"S{number}USDT" for number in range(30)]
     timing = StreamTiming(streams_a_connection=12, streams_a_message=5, send_gap_seconds=0.02)
     with replay(symbols=symbols, speed=200.0) as market:
@@ -202,8 +274,8 @@ def test_more_series_than_a_connection_may_serve_are_spread_over_several() -> No
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_breaks_stream_and_rest_together_have_no_gap(seed: int) -> None:
-    """Random ends of connections; what closed before each ``Connected`` is asked for by REST, as the feed does."""
+def test_stream_reconnect_seed_sweep(seed: int) -> None:
+    """P07: random ends of connections; what closed before each ``Connected`` is asked for by REST, as the feed does."""
     rng = random.Random(seed)
     print(f"seed {seed}")
     with replay(symbols=["BTCUSDT"], speed=300.0, seed=seed) as market:
@@ -216,7 +288,7 @@ def test_whatever_breaks_stream_and_rest_together_have_no_gap(seed: int) -> None
         faults = 0
         deadline = time.monotonic() + 60
         try:
-            while time.monotonic() < deadline and (faults < 5 or max(kept, default=0) < START + 40 * MINUTE):
+            while time.monotonic() < deadline and (faults < 5 or max(kept, default=0) < START + SWEPT_MINUTES * MINUTE):
                 event = stream.next_event(0.05)
                 if isinstance(event, Connected):
                     start = min([START, *kept]) if not kept else max(kept) - 5 * MINUTE

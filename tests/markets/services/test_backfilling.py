@@ -115,9 +115,8 @@ def test_an_end_before_the_start_and_a_pair_that_is_not_listed_are_refused(
         plan_backfill(client, SeriesKey.of("NOSUCH", "1h"), start=START - HOUR, end=None, source=BackfillSource.AUTO)
 
 
-def test_a_hole_of_the_exchange_is_suspected_once_proven_twice_and_asked_for_no_more(
-    client: BinanceExchange, market: LocalReplay, symbol: str
-) -> None:
+def test_exchange_gap_recorded(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
+    """F30, F31: a hole of the exchange is suspected once, proven twice and asked for no more."""
     series = SeriesKey.of(symbol, "5m")
     hours = START - START % HOUR
     hole = (hours - 3 * HOUR, hours - 2 * HOUR)
