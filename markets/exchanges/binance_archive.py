@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 # A month of 1m is 2 to 3 MB zipped and 10 MB as text.
 _ZIP_BYTES, _TEXT_BYTES = 64 * MEBIBYTE, 256 * MEBIBYTE
 _TOTAL_SECONDS = 120.0
-_DOWNLOADS = 4
+# Each holds a month as zip, text and table: more would need more than 300 MB, and two keep two cores busy.
+_DOWNLOADS = 2
 # Months were seen to come as late as the 13th; their days are there before.
 _PUBLISHED_AFTER = timedelta(days=30)
 _ATTEMPTS = 3
@@ -107,7 +108,7 @@ class BinanceArchive:
                 for file in files:
                     waiting.append((file, downloads.submit(self._fetch, file, left_out)))
                     # Months that wait for a slow writer would fill the memory.
-                    if len(waiting) >= 2 * _DOWNLOADS:
+                    if len(waiting) >= _DOWNLOADS:
                         first, future = waiting.pop(0)
                         yield first, future.result()
                 for first, future in waiting:
@@ -149,7 +150,9 @@ class BinanceArchive:
         told = checksum.body[:64].decode("ascii", "replace").lower()
         if told != hashlib.sha256(answer.body).hexdigest():
             raise BadAnswerError(f"{file.name} is not what its checksum says")
-        return parse(_unzipped(answer.body, file.name), file)
+        text = _unzipped(answer.body, file.name)
+        del answer  # some MB for each download, and the text is there
+        return parse(text, file)
 
     def _get(self, path: str) -> Answer | None:
         """Return the answer, None for 404. Raises ``ExchangeUnavailableError`` for any other refusal."""
@@ -168,11 +171,13 @@ def parse(text: bytes, file: ArchiveFile) -> Candles:
     """
     try:
         table = csv.read_csv(
-            io.BytesIO(text),
+            pa.BufferReader(text),
             read_options=csv.ReadOptions(
                 column_names=list(_COLUMNS), skip_rows=0 if text[:1].isdigit() else 1, use_threads=False
             ),
             convert_options=csv.ConvertOptions(column_types=_TYPES, include_columns=list(_TYPES)),
+            # Arrow's own pool keeps what each thread once needed, here the size of all months at once.
+            memory_pool=pa.system_memory_pool(),
         )
     except pa.ArrowInvalid as error:
         raise BadAnswerError(f"{file.name} is not a table of candles: {str(error)[:120]}") from error
