@@ -194,6 +194,7 @@ def test_the_job_s_row_says_why_a_file_of_the_archive_was_left_out(
     job = jobs.submit(Backfill(symbol=symbol, timeframe="15m", start=start, end=start + 31 * DAY, source="auto"))
     run_backfill(job.pk)
     ended = Backfill.objects.get(pk=job.pk)
+    assert ended.result is not None
     assert (ended.state, ended.result["added"], ended.result["gaps"]) == (JobState.DONE, 31 * 96, [])
     assert f"archive: {symbol}-15m-2024-04.zip {said}" in ended.result["notes"]
 
