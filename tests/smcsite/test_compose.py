@@ -1,0 +1,67 @@
+"""The compose file and the Dockerfile hold what operators are promised, as far as that shows without an engine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+STORES = {"redis", "postgres"}
+OWN = sorted(set(SERVICES) - STORES)
+_CHECKED_BY_OTHERS = {"prepare", "beat"}  # one ends, the other listens on nothing
+
+
+def test_every_part_of_the_service_is_there() -> None:
+    assert set(SERVICES) == {"prepare", "api", "worker", "celery", "beat", *STORES}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_process_of_ours_can_write_its_data_and_nothing_else(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["user"].split(":")[0] not in {"0", "root"}
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service["volumes"] == ["data:/data"]
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_container_has_a_limit_of_memory_and_known_networks_and_volumes(name: str) -> None:
+    service = SERVICES[name]
+    assert service["mem_limit"]
+    assert set(service["networks"]) <= set(COMPOSE["networks"])
+    assert {volume.split(":")[0] for volume in service["volumes"]} <= set(COMPOSE["volumes"])
+    assert set(service.get("depends_on", {})) <= set(SERVICES)
+
+
+def test_the_stores_are_checked_and_reached_from_inside_only() -> None:
+    for name in STORES:
+        assert SERVICES[name]["healthcheck"]["test"]
+        assert SERVICES[name]["networks"] == ["inside"]
+        assert "ports" not in SERVICES[name]
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    assert "--maxmemory-policy noeviction" in SERVICES["redis"]["command"][-1]
+    assert "--appendonly yes" in SERVICES["redis"]["command"][-1]
+
+
+def test_only_what_answers_nobody_goes_unchecked() -> None:
+    unchecked = {name for name in SERVICES if SERVICES[name].get("healthcheck", {}).get("disable")}
+    assert unchecked == _CHECKED_BY_OTHERS
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_image_runs_as_the_user_of_the_compose_file() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert "USER smc" in lines
+    assert any("--uid 10001 " in line for line in lines)
+    assert {SERVICES[name]["user"] for name in OWN} == {"10001:10001"}
