@@ -109,6 +109,8 @@ class SummaryQuery(RangeQuery):
             min_strength=wanted.get("min_strength"),
             as_of=wanted.get("as_of"),
             scale=wanted.get("scale"),
+            higher=wanted.get("higher"),
+            higher_trend=wanted.get("higher_trend"),
         )
 
 
@@ -122,6 +124,13 @@ class SignalQuery(SummaryQuery):
     status = serializers.ChoiceField(choices=list(STATUSES), required=False)
     min_strength = NumberField(min_value=0.0, max_value=100.0, required=False)
     as_of = TimeField(required=False, help_text="Tell what was known at this moment, and nothing later.")
+    higher = TimeframeField(
+        required=False,
+        help_text="Only signals confirmed while the trend of this timeframe, by its closed candles, was higher_trend.",
+    )
+    higher_trend = serializers.ChoiceField(
+        choices=[1, -1], required=False, help_text="Default: the direction of the signal itself."
+    )
     context = ListField(  # type: ignore[assignment]
         choices=[each.value for each in Timeframe],
         required=False,
@@ -133,6 +142,8 @@ class SignalQuery(SummaryQuery):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs = super().validate(attrs)
+        if "higher_trend" in attrs and "higher" not in attrs:
+            raise serializers.ValidationError({"higher_trend": "needs higher, the timeframe whose trend is meant"})
         attrs["context"] = [Timeframe(each) for each in attrs.get("context") or ()]
         return attrs
 

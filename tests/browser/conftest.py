@@ -54,7 +54,7 @@ class Watcher:
         page.on("request", lambda request: self._follow(request.url))
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and _LEFT_EARLY not in message.text:
             self._note(f"console: {message.text} ({message.location.get('url', '')})")
 
     def _follow(self, url: str) -> None:
@@ -68,6 +68,9 @@ class Watcher:
         left = [text for text in self.problems if not any(part in text for part in self.allowed)]
         assert not left, left
 
+
+# Chromium's words for a page that is left while its socket still connects: nothing of ours failed.
+_LEFT_EARLY = "WebSocket is closed before the connection is established"
 
 Opener = Callable[..., Page]
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from django.test import Client
 
 from markets.candles import Candles
 from markets.selectors import candle_store
@@ -87,6 +89,32 @@ def test_signals_are_filtered_by_the_trend_above_them(data_root: Path) -> None:
         kept = selectors.signals(wanted, limit=10_000).rows
         assert kept == [row for row in rows if trends[row.id] == (row.direction if trend is None else trend)]
         assert kept
+
+
+@pytest.mark.django_db
+def test_api_and_page_filter_by_the_trend_above(client: Client, data_root: Path) -> None:
+    stored_pair()
+    asked = {"timeframe": "1m", "scale": "internal", "higher": "15m", "context": "15m", "limit": "1000"}
+    results = client.get("/api/v1/signals/", asked).json()["results"]
+    assert results
+    assert all(each["context"]["15m"]["trend"] == each["direction"] for each in results)
+    against = client.get("/api/v1/signals/", {**asked, "direction": "1", "higher_trend": "-1"}).json()["results"]
+    assert against
+    assert {(each["direction"], each["context"]["15m"]["trend"]) for each in against} == {(1, -1)}
+    page = client.get("/web/signals", {"timeframe": "1m", "scale": "internal", "higher": "15m"}).content.decode()
+    assert "<option selected>15m</option>" in page
+    assert results[0]["id"] in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("name", "value"), [("higher", "7m"), ("higher_trend", "1"), ("higher_trend", "up")])
+def test_a_trend_that_cannot_be_meant_is_refused_by_name(
+    client: Client, data_root: Path, name: str, value: str
+) -> None:
+    answer = client.get("/api/v1/signals/", {name: value})
+    assert answer.status_code == 400
+    assert list(answer.json()["errors"]) == [name]
+    assert client.get("/web/signals", {name: value}).status_code == 422
 
 
 def test_bias_of_nothing_stored_is_none(data_root: Path) -> None:
