@@ -26,6 +26,20 @@ SPEC = {"symbol": "BTCUSDT", "timeframe": "15m"}
 AXES = {"stop_atr": [1.0, 2.0, 3.0], "target_r": [1.0, 2.0]}
 
 
+# A sweep and a walk-forward of three parts each: where it is asked for, and with what.
+IN_PARTS = pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/sweeps/", {**SPEC, "axes": AXES}),
+        (
+            "/api/v1/analyses/",
+            {**SPEC, "method": "walk_forward", "axes": {"stop_atr": [1, 2]}, "windows": 3, "in_sample": 2},
+        ),
+    ],
+    ids=["sweep", "walk-forward"],
+)
+
+
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No broker: jobs wait to be run by hand, and nobody helps."""
@@ -73,10 +87,11 @@ def test_what_is_done_of_a_sweep_is_visible(client: Client, series: SeriesKey) -
     assert told["grid"][1] == [None, None]
 
 
+@IN_PARTS
 def test_a_second_attempt_goes_on_from_the_parts_that_are_done(
-    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
 ) -> None:
-    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    job = post(client, path, body).json()
     do_part = analysing.do_part
     done: list[int] = []
     again: list[int] = []
@@ -99,26 +114,28 @@ def test_a_second_attempt_goes_on_from_the_parts_that_are_done(
     monkeypatch.setattr(analysing, "do_part", note_and_do)
     tasks.run_analysis(job["id"])
     assert sorted(done + again) == [0, 1, 2]
-    assert client.get(f"/api/v1/sweeps/{job['id']}/").json()["state"] == "done"
+    assert client.get(f"{path}{job['id']}/").json()["state"] == "done"
 
 
-def test_a_cancelled_sweep_keeps_what_it_has(
-    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+@IN_PARTS
+def test_a_cancelled_analysis_keeps_what_it_has(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
 ) -> None:
-    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    job = post(client, path, body).json()
     do_part = analysing.do_part
 
     def cancel_then_do(part: AnalysisPart) -> None:
         do_part(part)
-        client.post(f"/api/v1/sweeps/{job['id']}/cancel")
+        client.post(f"{path}{job['id']}/cancel")
         time.sleep(0.3)  # progress asks at most four times a second
 
     monkeypatch.setattr(analysing, "do_part", cancel_then_do)
     tasks.run_analysis(job["id"])
-    told = client.get(f"/api/v1/sweeps/{job['id']}/").json()
+    told = client.get(f"{path}{job['id']}/").json()
     assert told["state"] == "cancelled"
-    assert told["grid"][2][0] is not None
-    assert told["grid"][0] == [None, None]
+    assert "grid" not in told or [row != [None, None] for row in told["grid"]] == [False, False, True]
+    parts = AnalysisPart.objects.filter(analysis=job["id"]).order_by("number")
+    assert [part.result is not None for part in parts] == [False, False, True]
     left = AnalysisPart.objects.filter(analysis=job["id"], finished_at=None).first()
     assert left is not None
     assert analysing.help_with(left.pk) is False

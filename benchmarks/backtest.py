@@ -1,0 +1,139 @@
+"""How long backtests take: one long run, a sweep, a walk-forward. ``python benchmarks/backtest.py [--quick]``.
+
+Beside backtesting.py and vectorbt where they are installed: same candles, and as rule the entries, stops and targets
+of our own trades, given to each of them ready-made, so that only trading and measuring are timed.
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from backtests.engine.bench import Bench
+from backtests.engine.methods import METHODS
+from backtests.engine.run import Result, open_market, run_markets, trade
+from backtests.engine.spec import BacktestSpec
+from backtests.reports import publish_folder, report_files
+from markets.candles import Candles
+from markets.series import Timeframe
+from tests.factories import walk
+
+YEAR_OF_QUARTERS = 35_040
+ROUNDS = 5
+# Some 23,000 trades in a million candles, of a risk that the account survives.
+SETTING = {"swing_length": 12, "risk_pct": 0.01}
+
+
+def market(count: int) -> Candles:
+    """Return a geometric random walk of 1m candles that starts at 20,000, on a grid of 0.01."""
+    rng = np.random.default_rng(1)
+    moves = rng.normal(0.0, 0.0004, (count, 4)).cumsum(axis=1)
+    opens = np.concatenate([[0.0], moves[:-1, -1].cumsum()])
+    path = np.round(20_000.0 * np.exp(opens[:, None] + np.hstack([np.zeros((count, 1)), moves])), 2)
+    times = np.arange(count, dtype=np.int64) * Timeframe.M1.milliseconds
+    return Candles(times, path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1], rng.uniform(1.0, 9.0, count))
+
+
+def seconds_of(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Return the median time of some rounds, after one to warm up."""
+    work()
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return median(times)
+
+
+def show_run(candles: Candles) -> tuple[Result, float]:
+    """Time one long run, in parts and whole."""
+    spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "1m", **SETTING})
+    market = open_market(spec, "BTCUSDT", candles)
+    result = run_markets([market], spec)
+    print(f"  {len(candles):,} candles, {len(result.trades):,} trades of {spec.strategy.name}")
+    print(f"  orders and fills                    {1000 * seconds_of(lambda: trade([market], spec)):8.1f} ms")
+
+    def trade_and_measure() -> Result:
+        return run_markets([market], spec)
+
+    def whole() -> None:
+        found = run_markets([open_market(spec, "BTCUSDT", candles)], spec)
+        with tempfile.TemporaryDirectory() as folder:
+            publish_folder(Path(folder) / "run", report_files(found))
+
+    measured = seconds_of(trade_and_measure)
+    print(f"  fills and metrics                   {1000 * measured:8.1f} ms")
+    print(f"  signals, fills, metrics, reports    {1000 * seconds_of(whole):8.1f} ms")
+    return result, measured
+
+
+def show_method(name: str, options: dict[str, Any]) -> None:
+    """Time an analysis of a year of 15m, piece by piece on one core."""
+    candles = walk(2, YEAR_OF_QUARTERS, timeframe=Timeframe.M15)
+    spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m"})
+    spec = spec.within(int(candles.open_time[0]), int(candles.open_time[-1]) + 1)
+    method = METHODS[name]
+    read = method.read(spec, options)
+    pieces = method.plan(spec, read)
+    bench = Bench({"BTCUSDT": candles})
+    method.work(bench, spec, pieces[0])
+    began = time.perf_counter()
+    method.combine(spec, read, pieces, [method.work(bench, spec, piece) for piece in pieces])
+    print(f"  {name:<14}{method.runs(spec, read):>6,} runs of {len(candles):,} candles "
+          f"{time.perf_counter() - began:8.2f} s on one core")  # fmt: skip
+
+
+def show_theirs(candles: Candles, result: Result, ours: float) -> None:
+    """Time what others need for the same trades."""
+    columns = result.trades.columns()
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        np.savez(
+            file,
+            **{name: getattr(candles, name) for name in ("open_time", "open", "high", "low", "close", "volume")},
+            at=np.searchsorted(candles.open_time, result.trades.signal_time),
+            direction=np.where(np.asarray(columns["direction"]) == "long", 1, -1),
+            stop=np.asarray(columns["stop_price"], np.float64),
+            target=np.asarray(columns["target_price"], np.float64),
+        )
+        file.flush()
+        for module, name in (("backtesting", "backtesting.py"), ("vectorbt", "vectorbt")):
+            if importlib.util.find_spec(module) is None:
+                print(f"  {name} is not installed: nothing to stand beside")
+                continue
+            command = [sys.executable, str(Path(__file__).with_name("_their_backtests.py")), module, file.name]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+            if ended.returncode:
+                raise SystemExit(f"{name} failed:\n{ended.stderr}")
+            told = json.loads(ended.stdout.splitlines()[-1])
+            print(f"  {name:<16}{told['trades']:>8,} trades {told['seconds']:8.2f} s, ours {ours:.3f} s: "
+                  f"{told['seconds'] / ours:,.0f} times")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Times backtests.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the candles: a look, not a measurement")
+    options = parser.parse_args()
+    candles = market(100_000 if options.quick else 1_000_000)
+    result, ours = show_run(candles)
+    show_method("sweep", {"axes": {
+        "stop_atr": np.linspace(0.5, 5.0, 10).tolist(), "target_r": np.linspace(0.5, 5.0, 10).tolist(),
+    }})  # fmt: skip
+    show_method("walk_forward", {"windows": 12, "axes": {
+        "stop_atr": np.linspace(0.5, 5.0, 10).tolist(), "target_r": np.linspace(0.5, 5.0, 10).tolist(),
+    }})  # fmt: skip
+    show_theirs(candles, result, ours)
+
+
+if __name__ == "__main__":
+    main()
