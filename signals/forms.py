@@ -17,7 +17,7 @@ class StudyForm(AccessibleForm):
 
     symbol = forms.ChoiceField(label="Pair", choices=symbol_choices)
     timeframe = forms.ChoiceField(label="Timeframe", choices=TIMEFRAMES, initial="15m")
-    scale = forms.ChoiceField(label="Structure", choices=SCALE_CHOICES, initial="internal")
+    scale = forms.ChoiceField(label="Structure", choices=SCALE_CHOICES, initial="internal", required=False)
     start = TimeField(label="From", required=False, help_text="UTC; empty: all that is stored")
     end = TimeField(label="To", required=False, help_text="UTC, exclusive")
     split = TimeField(label="Out of sample from", required=False, help_text="the same rows before and after this day")

@@ -44,6 +44,12 @@ def test_each_horizon_is_a_link_and_a_part_of_the_page(series: SeriesKey, client
     assert "<html" in client.get("/web/evidence", asked).text
 
 
+def test_an_address_without_a_scale_means_the_internal_one(series: SeriesKey, client: Client) -> None:
+    answer = client.get("/web/evidence", {"symbol": series.symbol, "timeframe": "15m"})
+    assert answer.status_code == 200
+    assert "Forward returns" in answer.text
+
+
 @pytest.mark.parametrize(
     "wrong", [{"symbol": "NOPE"}, {"timeframe": "2m"}, {"scale": "huge"}, {"start": "soon"}, {"split": "31/12/2023"}]
 )
