@@ -11,9 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,12 +23,12 @@ from backtests.engine.methods import METHODS
 from backtests.engine.run import Result, open_market, run_markets, trade
 from backtests.engine.spec import BacktestSpec
 from backtests.reports import publish_folder, report_files
+from benchmarks._timing import seconds_of
 from markets.candles import Candles
 from markets.series import Timeframe
 from tests.factories import walk
 
 YEAR_OF_QUARTERS = 35_040
-ROUNDS = 5
 # Some 23,000 trades in a million candles, of a risk that the account survives.
 SETTING = {"swing_length": 12, "risk_pct": 0.01}
 
@@ -43,17 +41,6 @@ def market(count: int) -> Candles:
     path = np.round(20_000.0 * np.exp(opens[:, None] + np.hstack([np.zeros((count, 1)), moves])), 2)
     times = np.arange(count, dtype=np.int64) * Timeframe.M1.milliseconds
     return Candles(times, path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1], rng.uniform(1.0, 9.0, count))
-
-
-def seconds_of(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Return the median time of some rounds, after one to warm up."""
-    work()
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return median(times)
 
 
 def show_run(candles: Candles) -> tuple[Result, float]:

@@ -18,13 +18,13 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks._timing import best
 from markets.candles import Candles
 from signals.engine import Detector
 
@@ -42,16 +42,6 @@ def walk(n: int, *, seed: int = 7) -> Candles:
     high, low = np.maximum(open_, close) + wicks[0], np.minimum(open_, close) - wicks[1]
     times = 1_672_531_200_000 + np.arange(n, dtype=np.int64) * MINUTE
     return Candles(times, open_, high, low, close, np.ones(n))
-
-
-def best(work: Callable[[], object], *, times: int) -> float:
-    """Return the processor's seconds of the best run."""
-    taken = []
-    for _ in range(times):
-        began = time.process_time()
-        work()
-        taken.append(time.process_time() - began)
-    return min(taken)
 
 
 def show_batch(sizes: list[int]) -> dict[int, float]:

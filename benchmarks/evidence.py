@@ -4,15 +4,13 @@ Compared in the same run with the null written the plain way: one numpy gather a
 """
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks._timing import seconds_of
 from markets.series import Timeframe
 from signals.engine import Detector, Params
 from signals.evidence import EvidenceSpec, study
@@ -20,18 +18,7 @@ from signals.evidence.nulls import shifted_means
 from signals.evidence.outcomes import average_true_ranges, forward_returns
 from tests.factories import walk
 
-CANDLES, DRAWS, ROUNDS = 100_000, 500, 5
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Return the median time of some rounds, after one to warm up."""
-    work()
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return median(times)
+CANDLES, DRAWS = 100_000, 500
 
 
 def plain_shifted_means(values: np.ndarray, at: np.ndarray, shifts: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "smcsite.settings"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import django  # noqa: E402
+
+from benchmarks._timing import best  # noqa: E402
 
 django.setup()
 
@@ -49,16 +50,6 @@ def walk(n: int, *, seed: int = 7) -> Candles:
     high, low = np.maximum(open_, close) + wicks[0], np.minimum(open_, close) - wicks[1]
     times = 1_672_531_200_000 + np.arange(n, dtype=np.int64) * MINUTE
     return Candles(times, open_, high, low, close, np.ones(n))
-
-
-def best(work: Callable[[], object], *, times: int) -> float:
-    """Return the processor's seconds of the best run."""
-    taken = []
-    for _ in range(times):
-        began = time.process_time()
-        work()
-        taken.append(time.process_time() - began)
-    return min(taken)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""What the service takes, in time and memory: `python -m benchmarks`."""
