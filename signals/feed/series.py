@@ -113,8 +113,10 @@ class SeriesWork:
         if gap is None:
             self._judge()
         if self._is_first:
-            # Whoever led before may not have said all it found.
+            # Whoever led before may not have said all it found; and a process that leads nothing, as a backfill's,
+            # may have rebuilt the log meanwhile without a word to anybody.
             self._teller.changed()
+            self._mark_revised()
         self._is_first = False
         return Recovered(self.through, gap, bool(self._doubtful))
 
@@ -186,11 +188,14 @@ class SeriesWork:
             return publish(facts, now=now, late=late, latency_ms=latency_ms)
 
     def _tell_revision(self, former: int) -> None:
-        if self._tracker.revision == former or self._is_first:
-            return
+        if self._tracker.revision != former and not self._is_first:
+            self._teller.changed()
+            self._mark_revised()
+
+    def _mark_revised(self) -> None:
+        """Mark what was told and no longer holds, and tell that once: what is marked already is not told again."""
         with self._around.fence.hold(), _ledger:
             marked = mark_revised(self.series, now=timezone.now())
-        self._teller.changed()
         if marked:
             self._teller.revised()
 

@@ -24,6 +24,7 @@ from signals.feed.fence import Fence
 from signals.feed.series import SeriesWork, Surroundings
 from signals.feed.telling import Teller
 from signals.models import PublishedSignal
+from signals.services import Tracker
 from tests.factories import walk
 from tests.signals.feed.batches import Found, batch, entered
 from tests.signals.feed.exchanges import ScriptedExchange
@@ -75,6 +76,15 @@ class Rig:
         """Let these candles close on the stream."""
         self.exchange.move_to(max(indices) + 1)
         return self.work.take([self.exchange.update(index) for index in indices])
+
+    def revise(self, start: int, end: int) -> None:
+        """Let the exchange have other values for these candles, and REST bring them."""
+        changed = [
+            row._replace(open=row.open + 3, high=row.high + 3, low=row.low + 3, close=row.close + 3)
+            for row in self.exchange.rows[start:end]
+        ]
+        self.exchange.rows[start:end] = changed
+        record(self.series, Candles.of(changed), source=Source.REST)
 
     @property
     def ledger(self) -> list[PublishedSignal]:
@@ -240,12 +250,7 @@ def test_an_old_candle_told_again_by_the_stream_asks_nobody(rig: Rig) -> None:
 def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig) -> None:
     rig.live(*range(HISTORY, HISTORY + 60))
     before = {row.pk for row in rig.ledger}
-    changed = [
-        row._replace(open=row.open + 3, high=row.high + 3, low=row.low + 3, close=row.close + 3)
-        for row in rig.exchange.rows[HISTORY + 20 : HISTORY + 23]
-    ]
-    rig.exchange.rows[HISTORY + 20 : HISTORY + 23] = changed
-    record(rig.series, Candles.of(changed), source=Source.REST)
+    rig.revise(HISTORY + 20, HISTORY + 23)
     rig.ears.messages.clear()
     rig.work.refresh()
     revised = [row for row in rig.ledger if row.revised_at is not None]
@@ -253,6 +258,24 @@ def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig) -> 
     assert {row.pk for row in rig.ledger} >= before
     assert entered(row for row in rig.ledger if row.revised_at is None) <= rig.batch()
     assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}", "signals"}
+
+
+def test_a_rebuild_while_nobody_led_is_marked_and_told_at_the_next_start(rig: Rig) -> None:
+    """A backfill's process revises a judged candle and rebuilds the log; whoever leads next says so, once."""
+    rig.live(*range(HISTORY, HISTORY + 60))
+    rig.revise(HISTORY + 20, HISTORY + 23)
+    Tracker(rig.series, store=candle_store(), root=settings.DATA_ROOT).catch_up()
+    assert all(row.revised_at is None for row in rig.ledger)
+    rig.ears.messages.clear()
+    rig.new_work().recover()
+    revised = {row.pk: row.revised_at for row in rig.ledger if row.revised_at is not None}
+    assert revised
+    assert entered(row for row in rig.ledger if row.revised_at is None) <= rig.batch()
+    assert [message["ch"] for message in rig.ears.of("reset")].count("signals") == 1
+    rig.ears.messages.clear()
+    rig.new_work().recover()
+    assert {row.pk: row.revised_at for row in rig.ledger if row.revised_at is not None} == revised
+    assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}"}
 
 
 def test_a_forming_candle_is_previewed_and_never_judged(rig: Rig) -> None:
