@@ -7,7 +7,7 @@ import pytest
 
 from markets.candles import Candle, Candles
 from markets.errors import InvalidCandlesError, InvalidInputError
-from signals.engine import DETECTOR_VERSION, Detector, Params
+from signals.engine import DETECTOR_VERSION, SCALES, Detector, Params, scale_params
 from signals.engine.table import detect_columns
 from tests.factories import nasty_walk, real_candles, walk
 from tests.signals.engine.comparing import (
@@ -41,9 +41,13 @@ def test_the_engine_tells_what_the_definition_says(seed: int) -> None:
     assert_same(detect_columns(Detector(params).run(candles).table), definition_columns(candles, params))
 
 
-def test_later_candles_never_change_what_was_told_on_real_candles() -> None:
-    candles = real_candles("BTCUSDT-15m-2023").take(slice(8_000, 9_500))
-    assert_never_edits_the_past(candles, Params())
+@pytest.mark.parametrize("name", ["BTCUSDT-15m-2023", "ETHUSDT-15m-2023", "EURUSD-15m-2022-10_2023-10"])
+def test_signals_prefix_invariant(name: str) -> None:
+    """P11, F50: of real candles no prefix of 2,000 tells anything that a later one takes back, on both scales."""
+    candles = real_candles(name).take(slice(8_000, 10_000))
+    for scale in SCALES:
+        found = assert_never_edits_the_past(candles, scale_params(scale))
+        assert len(set(found.column("kind"))) >= 4
 
 
 @pytest.mark.parametrize("seed", range(0, 300, 10))
@@ -104,9 +108,21 @@ def test_too_few_candles_give_no_signal_and_no_error(n: int) -> None:
 
 
 @pytest.mark.parametrize("price", [1e-12, 1.0, 1e9])
-def test_a_flat_market_gives_nothing(price: float) -> None:
+def test_engine_degenerate(price: float) -> None:
+    """F53: a flat market tells nothing; tiny, huge and worthless prices tell what the same walk around 100 tells."""
     flat = Candles.of(Candle(60_000 * i, price, price, price, price, 0.0) for i in range(300))
     assert len(Detector().run(flat).table) == 0
+    power = 2.0 ** round(np.log2(price))  # a power of two changes no digit of a price
+    usual = nasty_walk(2, 600)
+    other = usual.copy()
+    for column in (other.open, other.high, other.low, other.close):
+        np.multiply(column, power, out=column)
+    other.volume[:] = 0.0
+    found, expected = detect_columns(Detector().run(other).table), detect_columns(Detector().run(usual).table)
+    assert 0 < len(found["kind"]) < 10 * len(other)
+    for name in ("kind", "direction", "event_idx", "confirm_idx", "ref_idx", "tag", "status"):
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    assert_same(stream(other, Params()), found)
 
 
 def test_candles_that_do_not_follow_are_refused() -> None:
