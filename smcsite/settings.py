@@ -88,7 +88,7 @@ MIDDLEWARE = [
     "smcsite.security.middleware.headers",
     # Pages, answers and static files alike; where a proxy compresses, it finds nothing left to do.
     "smcsite.compression.CompressionMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "smcsite.assets.AssetMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "smcsite.security.middleware.caps",
     "django.contrib.sessions.middleware.SessionMiddleware",
