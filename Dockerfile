@@ -1,11 +1,11 @@
 # syntax=docker/dockerfile:1
-FROM python:3.11-slim AS build
+FROM python:3.11-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/venv
 COPY requirements.txt /tmp/requirements.txt
 RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt
 
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 # The tree is read-only when it runs: the engines' machine code, made at the first start, lies with the data.
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/data/numba \
     DATA_DIR=/data REPORTS_DIR=/data/reports LOG_FORMAT=json
