@@ -293,6 +293,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_throttle": 1,
     # A request must not wait for a broker that is away; the row waits instead.
     "max_retries": 1,
+    "interval_start": 0.05,
     "retry_on_timeout": False,
 }
 # The row is the result, so nothing is kept in Redis.
