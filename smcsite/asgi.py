@@ -12,8 +12,16 @@ http = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 
 from signals.consumers import LiveConsumer, StreamConsumer  # noqa: E402
+from smcsite.celery import app as celery  # noqa: E402
 from smcsite.security.body import BodyCap  # noqa: E402
 from smcsite.sockets import Doorkeeper  # noqa: E402
+
+# Here the broker is only written to, while someone waits; the longer timeouts of the settings are for workers.
+celery.conf.broker_transport_options = {
+    **celery.conf.broker_transport_options,
+    "socket_timeout": 1,
+    "socket_connect_timeout": 1,
+}
 
 application = ProtocolTypeRouter(
     {

@@ -1,5 +1,6 @@
 """Celery: the app, and what its processes do when they start and end. Tasks live in each app's ``tasks``."""
 
+import contextlib
 import os
 import signal
 import warnings
@@ -8,6 +9,7 @@ from typing import Any
 from billiard.process import active_children
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
+from redis.exceptions import RedisError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
 
@@ -31,6 +33,17 @@ def _check_time_limits(**_: Any) -> None:
     longest = max((task.time_limit or 0 for task in app.tasks.values()), default=0)
     if hidden < 2 * longest:
         raise SystemExit(f"visibility_timeout ({hidden} s) must be twice the longest time limit ({longest} s)")
+
+
+@worker_init.connect
+def _check_broker(**_: Any) -> None:
+    """Refuse to start on a Redis that throws jobs away when its memory is short; one that is away is waited for."""
+    # Imported here: it reads settings, which this module is part of.
+    from smcsite.broker import eviction_policy  # noqa: PLC0415
+
+    with contextlib.suppress(RedisError, OSError):
+        if policy := eviction_policy():
+            raise SystemExit(f"REDIS_URL: its maxmemory-policy is {policy}, so jobs may be evicted; set noeviction")
 
 
 @worker_ready.connect

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from markets.api.answers import json_answer
 from signals.push.status import read_status
+from smcsite.broker import eviction_policy, is_out_of_memory
 from smcsite.heartbeats import Heartbeat, heartbeats, redis_client
 from smcsite.security.credentials import find_credential, is_open, is_staff
 from smcsite.store_watch import DEGRADED, DOWN, OK, Check, store_watch
@@ -51,13 +52,13 @@ def redis_check(database: int) -> Check:
 
 def broker_check() -> Check:
     try:
-        memory = redis_client(0).info("memory")
         redis_client(0).llen("exchange")
+        policy, is_full = eviction_policy(), is_out_of_memory()
     except (RedisError, OSError) as error:
         return Check(DOWN, type(error).__name__)
-    if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
-        return Check(DEGRADED, f"maxmemory-policy is {memory['maxmemory_policy']}: jobs may be evicted")
-    if memory.get("maxmemory") and memory["used_memory"] >= memory["maxmemory"]:
+    if policy:
+        return Check(DEGRADED, f"maxmemory-policy is {policy}: jobs may be evicted")
+    if is_full:
         return Check(DEGRADED, "Redis is out of memory")
     return Check(OK)
 
