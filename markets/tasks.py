@@ -50,6 +50,8 @@ def run_backfill(job_id: int) -> None:
 def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
     exchange = open_exchange()
     plan = plan_backfill(exchange, job.series_key, start=job.start, end=job.end, source=BackfillSource(job.source))
+    if plan.notes:
+        progress.note(plan.notes)
     filled = backfill(exchange, plan, progress.report)
     return {
         "added": filled.added,

@@ -99,6 +99,11 @@ class Progress:
         if not is_ours or Job.objects.filter(pk=self._job.pk, is_cancel_requested=True).exists():
             raise JobCancelledError(f"job {self._job.pk} was cancelled or taken over")
 
+    def note(self, notes: Sequence[str]) -> None:
+        """Tell at once what whoever watches the job should know of it; what comes out of the job replaces it."""
+        ours = Job.objects.filter(pk=self._job.pk, state=JobState.RUNNING, worker=self._job.worker)
+        ours.update(result={"notes": list(notes)})
+
 
 def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str, Any]]) -> J | None:
     """Take a job, do its work, and write down how it ended; None when it was not there to be taken.

@@ -142,3 +142,13 @@ def test_progress_tells_how_long_it_will_take() -> None:
     progress.report(1.0, "almost")
     assert (fresh(job).progress, fresh(job).stage) == (1.0, "almost")
     assert fresh(job).eta_seconds == 0.0
+
+
+def test_what_a_job_notes_is_told_while_it_runs() -> None:
+    job = taken()
+    jobs.Progress(job).note(["data starts at 2017-08-17"])
+    assert fresh(job).result == {"notes": ["data starts at 2017-08-17"]}
+    jobs.finish(job, {"added": 3})
+    assert fresh(job).result == {"added": 3}
+    jobs.Progress(job).note(["too late"])
+    assert fresh(job).result == {"added": 3}
