@@ -1,4 +1,4 @@
-"""Files of others are what their authors published, with their licence beside them."""
+"""Files of others are what their authors published, or made of it as THIRD_PARTY.md says, their licence beside them."""
 
 import hashlib
 import json
@@ -31,6 +31,14 @@ def test_third_party_page_names_each_version() -> None:
     for each in VENDORED:
         assert f"| {each['version']}" in text, each["name"]
         assert each["licence"] in text, each["name"]
+
+
+def test_third_party_page_names_what_was_made_of_a_published_file() -> None:
+    text = (ROOT / "THIRD_PARTY.md").read_text()
+    made = {name: origin for each in VENDORED for name, origin in each.get("made", {}).items()}
+    assert made
+    for name, origin in made.items():
+        assert all(part in text for part in (name, origin["from"], origin["by"].replace("fonttools ", "")))
 
 
 def test_package_json_pins_what_is_vendored() -> None:
