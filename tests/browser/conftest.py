@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
 
-from tests.browser.stack import Stack, running
+from tests.browser.stack import Stack, running, seeded
 from tests.conftest import NEEDS, find_program
 
 FULL = bool(os.environ.get("SMC_FULL"))
@@ -27,16 +27,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Stack]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The web process alone on a seeded store; the exchange cannot be reached."""
-    with running("web", seed="tests.browser.seeding") as stack:
-        yield stack
-
-
-@pytest.fixture(scope="session")
-def live() -> Iterator[Stack]:
-    """Everything, as ``make run`` starts it, on the synthetic market."""
-    with running("serve", MARKET_SOURCE="replay", TIMEFRAMES="1m,5m,15m") as stack:
+    folder = tmp_path_factory.getbasetemp()
+    # Processes of pytest-xdist have folders side by side; the store is seeded once for all of them.
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with running("web", seed=seeded(shared)) as stack:
         yield stack
 
 
@@ -80,26 +76,67 @@ def watcher() -> Watcher:
     return Watcher("")
 
 
-@pytest.fixture
-def open_page(browser: Browser, watcher: Watcher) -> Iterator[Opener]:
-    """Return what opens a page of a stack in a fresh context, with cookies and options of its own."""
-    contexts: list[BrowserContext] = []
+class Contexts:
+    """Contexts of one browser, lent to one test after another: what a new one costs is a cold cache for each page."""
 
-    def opened(stack: Stack, path: str, *, cookies: dict[str, str] | None = None, **options: Any) -> Page:
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[str, list[BrowserContext]] = {}
+        self._lent: list[tuple[str, BrowserContext]] = []
+
+    def lend(self, options: dict[str, Any]) -> BrowserContext:
+        """Return a context with these options that nobody has, without cookies or storage of its own."""
+        kind = repr(sorted(options.items()))
+        free = self._free.get(kind)
+        context = free.pop() if free else self._browser.new_context(**options)
+        context.set_default_timeout(20_000)
+        self._lent.append((kind, context))
+        return context
+
+    def take_back(self) -> None:
+        """End what the test left open; what cannot be undone ends with its context."""
+        for kind, context in self._lent:
+            for page in context.pages:
+                page.close()
+            context.clear_cookies()
+            context.set_offline(False)
+            self._free.setdefault(kind, []).append(context)
+        self._lent.clear()
+
+
+@pytest.fixture(scope="module")
+def contexts(browser: Browser) -> Contexts:
+    return Contexts(browser)
+
+
+@pytest.fixture
+def open_page(contexts: Contexts, watcher: Watcher) -> Iterator[Opener]:
+    """Return what opens a page of a stack in a context that no other page of the test has.
+
+    ``before`` is called with the page before it goes anywhere. The pages keep nothing but cookies.
+    """
+
+    def opened(
+        stack: Stack,
+        path: str,
+        *,
+        cookies: dict[str, str] | None = None,
+        before: Callable[[Page], None] | None = None,
+        **options: Any,
+    ) -> Page:
         watcher.origin = stack.url
         kept = {"smc_intro": "seen", **(cookies or {})}
-        context = browser.new_context(**{"viewport": DESKTOP, "accept_downloads": True, **options})
-        contexts.append(context)
+        context = contexts.lend({"viewport": DESKTOP, "accept_downloads": True, **options})
         context.add_cookies([{"name": name, "value": value, "url": stack.url} for name, value in kept.items()])
-        context.set_default_timeout(20_000)
         page = context.new_page()
         watcher.watch(page)
+        if before is not None:
+            before(page)
         page.goto(stack.url + path)
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    contexts.take_back()
     watcher.check()
 
 

@@ -1,4 +1,4 @@
-"""Fills the folder of a stack: three pairs, six timeframes, a daylight saving night, backtests. Run as a module.
+"""Fills a folder of data: three pairs, six timeframes, a daylight saving night, backtests. Run as a module.
 
 The candles are a seeded walk, so every test knows them to the last digit.
 """
@@ -52,6 +52,8 @@ def longer(fine: Candles, step: int) -> Candles:
 
 
 def seed() -> None:
+    from django.core.management import call_command
+
     from backtests.engine.spec import BacktestSpec
     from backtests.models import Backtest
     from backtests.services.running import run_now
@@ -60,7 +62,9 @@ def seed() -> None:
     from markets.series import SeriesKey, Timeframe
     from markets.services.pairs import ensure_series
     from markets.store import Source
+    from signals.selectors import SignalFilter, summary
 
+    call_command("migrate", verbosity=0)
     for symbol, (_, tick) in PAIRS.items():
         fine = candles(symbol)
         for name in TIMEFRAMES:
@@ -73,6 +77,7 @@ def seed() -> None:
         run_now(BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "5m", **values}))
     run_now(BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "1d"}))
     Backtest.objects.update(is_quick=False)
+    summary(SignalFilter())  # finds the signals of every series, so that no page has to
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The service as browser tests need it: its own processes, its own folder, a store that is known to the candle."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -58,10 +59,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(program: str, *, seed: str = "", **variables: str) -> Iterator[Stack]:
+def running(program: str, *, seed: Path | None = None, **variables: str) -> Iterator[Stack]:
     """Run ``web`` (the web process alone) or ``serve`` (everything) on a folder of its own.
 
-    ``seed`` names a module that is run in the stack's environment before the start.
+    ``seed`` is a folder of data that the stack begins with a copy of.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"smc-{program}-"))
     port = free_port()
@@ -81,10 +82,8 @@ def running(program: str, *, seed: str = "", **variables: str) -> Iterator[Stack
         for name in ("REDIS_URL", "BINANCE_REST_URL", "BINANCE_WS_URL", "BINANCE_ARCHIVE_URL"):
             environment.pop(name, None)
     try:
-        if program == "web":
-            _run(environment, "manage.py", "migrate", "--verbosity", "0")
         if seed:
-            _run(environment, "-m", seed)
+            shutil.copytree(seed, folder / "data")
         process = _start(environment, folder, _PROGRAMS[program])
         stack = Stack(f"http://127.0.0.1:{port}", folder, environment, process)
         try:
@@ -96,9 +95,24 @@ def running(program: str, *, seed: str = "", **variables: str) -> Iterator[Stack
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(environment: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+def seeded(folder: Path) -> Path:
+    """Return the data that ``tests.browser.seeding`` made, somewhere in ``folder``; the first who asks waits for it."""
+    data = folder / "seeded"
+    with (folder / "seeding.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not data.exists():
+            began = folder / "seeding"
+            environment = {
+                **os.environ,
+                **test_variables(),
+                "DATA_DIR": str(began),
+                "REPORTS_DIR": str(folder / "reports"),
+            }
+            command = [sys.executable, "-m", "tests.browser.seeding"]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr.decode()[-2000:]
+            began.rename(data)
+    return data
 
 
 def _start(environment: dict[str, str], folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -152,9 +152,9 @@ def test_check_25_unknown_symbol_suggests_near_ones(open_page: Opener, site: Sta
 
 def test_check_25_dead_api_offers_another_try(open_page: Opener, site: Stack, watcher: Watcher) -> None:
     watcher.allowed = ["ERR_FAILED"]
-    page = open_page(site, "/web/help")
-    page.route("**/api/v1/**", lambda route: route.abort())
-    page.goto(f"{site.url}/web/chart/BTCUSDT/15m")
+    page = open_page(
+        site, "/web/chart/BTCUSDT/15m", before=lambda page: page.route("**/api/v1/**", lambda route: route.abort())
+    )
     note = page.locator("#chart-note")
     expect(note).to_contain_text("could not be loaded")
     expect(page.get_by_role("table", name="Events")).to_be_visible()

@@ -1,0 +1,128 @@
+"""Checks 1, 20 and 21, and a web server that is killed: the whole service, as ``make run`` starts it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Opener, Watcher
+from tests.browser.stack import Stack, running
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Stack]:
+    """One pair and two timeframes: what a newcomer sees of three pairs and seven, in a tenth of the work."""
+    with running("serve", MARKET_SOURCE="replay", SYMBOLS="BTCUSDT", TIMEFRAMES="1m,15m", HISTORY_DAYS="1") as stack:
+        yield stack
+
+
+def pids(live: Stack, role: str) -> list[int]:
+    return [each["pid"] for each in live.get("/api/v1/status")["processes"] if each["role"] == role]
+
+
+@contextmanager
+def frozen(live: Stack, role: str) -> Iterator[None]:
+    """Let the processes of a role stand still, so that what they would do has not happened yet."""
+    found = pids(live, role)
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def signal_ids(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(
+        "() => [...document.querySelectorAll('[data-signal-id]')].map((row) => row.dataset.signalId)"
+    )
+    return found
+
+
+def test_check_01_from_nothing_to_live_signals(open_page: Opener, live: Stack) -> None:
+    """Everything as it is started for a newcomer: onboarding, the banner, then signals without a reload."""
+    page = open_page(live, "/", cookies={"smc_intro": ""})
+    assert page.url == f"{live.url}/web/"
+    expect(page.get_by_test_id("onboarding")).to_be_visible()
+    expect(page.locator("[data-banner=replay]")).to_contain_text("Synthetic market")
+    expect(page.get_by_test_id("signal-row").first).to_be_visible(timeout=90_000)
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("Live", timeout=60_000)
+    first = page.get_by_test_id("signal-row").first.get_attribute("data-signal-id")
+    page.mouse.move(1, 1)
+    eventually(
+        lambda: page.get_by_test_id("signal-row").first.get_attribute("data-signal-id") != first, seconds=60, every=0.2
+    )
+    ids = signal_ids(page)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_web_server_that_is_killed_is_found_again(open_page: Opener, live: Stack, watcher: Watcher) -> None:
+    watcher.allowed = ["WebSocket", "ERR_CONNECTION", "ERR_EMPTY", "htmx:sendError"]
+    page = open_page(live, "/web/")
+    pill = page.get_by_role("status", name="Connection")
+    expect(pill).to_contain_text("Live", timeout=60_000)
+    (web,) = pids(live, "web")
+    os.kill(web, signal.SIGKILL)
+    expect(pill).to_contain_text("Reconnecting", timeout=10_000)
+    expect(pill).to_contain_text("Live", timeout=90_000)
+    assert pids(live, "web") != [web]
+    ids = signal_ids(page)
+    assert len(ids) == len(set(ids))
+
+
+def open_form(open_page: Opener, live: Stack) -> tuple[Page, Locator]:
+    """Return the page of backtests and its form, once there are candles to run on."""
+    eventually(lambda: live.get("/api/v1/candles/?symbol=BTCUSDT&timeframe=15m&limit=500")["results"], seconds=120)
+    page = open_page(live, "/web/backtest")
+    return page, page.get_by_role("form", name="New run")
+
+
+def test_check_20_a_run_with_the_usual_values_is_followed_to_its_result(open_page: Opener, live: Stack) -> None:
+    page, form = open_form(open_page, live)
+    expect(form.locator("#estimate")).to_contain_text("candles")
+    form.get_by_role("button", name="Run").click()
+    row = page.get_by_test_id("run-row").first
+    expect(row).to_have_attribute("data-state", "done", timeout=120_000)
+    row.locator("a.run-name").click()
+    expect(page.get_by_test_id("metric-card")).to_have_count(8)
+    expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
+
+
+def test_check_21_a_run_survives_a_reload_and_can_be_cancelled(
+    open_page: Opener, live: Stack, watcher: Watcher
+) -> None:
+    watcher.allowed = ["422 (Unprocessable"]
+    page, form = open_form(open_page, live)
+    with frozen(live, "worker"):
+        form.locator("#id_note").fill("the one to cancel")
+        form.get_by_role("button", name="Run").click()
+        row = page.get_by_test_id("run-row").first
+        expect(row).to_contain_text("the one to cancel")
+        number = row.get_attribute("data-job")
+        page.reload()
+        row = page.locator(f"#job-{number}")
+        expect(row).to_contain_text("the one to cancel")
+        expect(row.get_by_role("progressbar")).to_be_visible()
+        row.get_by_role("button", name=f"Cancel job {number}").click()
+        expect(row).to_have_attribute("data-state", "cancelled")
+        form.locator("#id_note").fill("the next one")
+        form.get_by_role("button", name="Run").click()
+        following = page.get_by_test_id("run-row").first
+        expect(following).to_contain_text("the next one")
+    following = page.locator(f"#job-{following.get_attribute('data-job')}")
+    expect(following).to_have_attribute("data-state", "done", timeout=120_000)
+    expect(row).to_have_attribute("data-state", "cancelled")
+
+    form.locator("#id_from").fill("2026-01-02")
+    form.locator("#id_to").fill("2026-01-01")
+    form.get_by_role("button", name="Run").click()
+    expect(form.locator("#id_to")).to_have_attribute("aria-invalid", "true")
+    expect(form.locator("#id_from")).to_have_value("2026-01-02")
