@@ -14,7 +14,7 @@ from markets.selectors import candle_store, known_series, require_pair, timefram
 from markets.series import SeriesKey, Timeframe
 from markets.views import ask_to_cancel, find_job, page, redirect, visible
 from signals import selectors
-from signals.engine import SCALES, Kind
+from signals.engine import SCALES
 from signals.forms import StudyForm
 from signals.models import Study
 from signals.selectors.story import SignalStory, story
@@ -99,7 +99,7 @@ def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]
     told: dict[str, Any] = {"error": "", "signals": [], "zones": [], "bias": []}
     try:
         filter_ = selectors.SignalFilter(symbol=series.symbol)
-        told["signals"] = selectors.signals(filter_, limit=_LIVE_SHOWN).rows
+        told["signals"] = newest_once(filter_, limit=_LIVE_SHOWN)
         if with_panels:
             told["zones"] = once_each(selectors.zones_near(series, within=_NEAR, limit=24))[:6]
             told["bias"] = [(each, selectors.bias(SeriesKey(series.symbol, each))) for each in timeframes_of(pair)]
@@ -116,6 +116,16 @@ def once_each(zones: list[selectors.NearZone]) -> list[selectors.NearZone]:
         row = near.signal
         found.setdefault((row.series, row.kind, row.direction, row.top, row.bottom), near)
     return list(found.values())
+
+
+def newest_once(filter_: selectors.SignalFilter, *, limit: int) -> list[selectors.SignalRow]:
+    """Return the newest signals, and of those that both scales have found (each gap is one) the swing's alone."""
+    found: dict[str, selectors.SignalRow] = {}
+    for row in selectors.signals(filter_, limit=2 * limit).rows:
+        name = row.id.replace(f".{row.scale}.", ".")
+        if name not in found or row.scale == "swing":
+            found[name] = row
+    return list(found.values())[:limit]
 
 
 def _events(series: SeriesKey, context: dict[str, Any]) -> tuple[list[selectors.SignalRow], str]:
@@ -142,7 +152,7 @@ def signal_list(request: HttpRequest) -> HttpResponse:
     given = {name: values for name, values in request.GET.lists() if any(values)}
     context: dict[str, Any] = {
         "given": {name: ",".join(values) for name, values in given.items()},
-        "kinds": [each.name for each in Kind],
+        "kinds": [kind for kinds in OVERLAYS.values() for kind in kinds],
         "statuses": STATUSES,
         "scales": list(SCALES),
         "timeframes": [each.value for each in Timeframe],

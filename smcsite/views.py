@@ -18,6 +18,7 @@ from markets.views import page, redirect
 from scanner.selectors import ranking
 from signals import selectors
 from signals.push.status import read_status
+from signals.views import newest_once
 from smcsite.dashboard import first_steps, market, near_zones, tallies
 from smcsite.forms import AlertForm, PreferencesForm
 from smcsite.preferences import THEMES, AlertRule, Preferences, keep, rules_text
@@ -42,9 +43,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"rows_url": reverse("dashboard")}
     if wanted != "market":
         filter_ = selectors.SignalFilter(kinds=frozenset(configuration.ENV.indicators))
-        context["signals"], context["signals_error"] = _attempt(
-            lambda: selectors.signals(filter_, limit=_SIGNALS_SHOWN).rows, []
-        )
+        context["signals"], context["signals_error"] = _attempt(lambda: newest_once(filter_, limit=_SIGNALS_SHOWN), [])
     if wanted != "signal-list":
         context["market"] = market()
     if wanted not in parts:
@@ -82,7 +81,9 @@ def _attempt(read: Any, otherwise: Any) -> tuple[Any, str]:
 def status(request: HttpRequest) -> HttpResponse:
     """Feeds, workers, lag, queue, disk, versions."""
     parts = {"status": "smcsite/_status.html"}
-    return page(request, "smcsite/status.html", {"status": read_status()}, parts=parts)
+    told = read_status()
+    told["series"] = sorted(told["series"], key=lambda row: (row["symbol"], Timeframe(row["timeframe"]).minutes))
+    return page(request, "smcsite/status.html", {"status": told}, parts=parts)
 
 
 @require_http_methods(["GET", "POST"])

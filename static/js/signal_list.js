@@ -12,6 +12,12 @@ import { setMarketTime, writeTimes } from "./times.js";
 const FETCH_MS = 2_000;
 const LONGEST = 60;
 
+/**
+ * The name of the same find at the other scale: a gap is three candles, and both scales tell of it.
+ * @param {string} id
+ */
+const twinOf = (id) => id.replace(/\.(swing|internal)\./, (_, scale) => (scale === "swing" ? ".internal." : ".swing."));
+
 class SignalList {
   /** @param {HTMLElement} list */
   constructor(list) {
@@ -50,24 +56,34 @@ class SignalList {
   /** @param {HTMLElement[]} rows the newest first */
   add(rows) {
     const wanted = rows.filter((row) => this.accepts(row));
+    /** @type {HTMLElement[]} */
     const fresh = [];
     for (const row of wanted) {
       const shown = document.getElementById(row.id);
       const held = this.waiting.findIndex((each) => each.id === row.id);
       if (shown && this.list.contains(shown)) shown.replaceWith(row);
       else if (held >= 0) this.waiting[held] = row;
-      else fresh.push(row);
+      else if (!this.hasTwin(row, fresh)) fresh.push(row);
     }
     this.waiting.unshift(...fresh);
     if (this.isRead) this.offer();
     else this.showWaiting();
   }
 
+  /**
+   * @param {HTMLElement} row
+   * @param {HTMLElement[]} fresh
+   */
+  hasTwin(row, fresh) {
+    const twin = twinOf(row.id);
+    return twin !== row.id && [...fresh, ...this.waiting, ...this.list.children].some((each) => each.id === twin);
+  }
+
   /** What the server lists now: rows that are shown are brought up to date, others are new. @param {HTMLElement[]} rows */
   replace(rows) {
     const fresh = [];
     for (const row of rows) {
-      const shown = document.getElementById(row.id);
+      const shown = document.getElementById(row.id) ?? document.getElementById(twinOf(row.id));
       if (!shown) fresh.push(row);
       else if (shown.dataset.status !== row.dataset.status && !this.isRead) {
         shown.replaceWith(row);
@@ -150,9 +166,13 @@ export function keepSignalLists() {
     }, FETCH_MS);
   };
 
+  /** @type {Set<string>} names of the signals that rules were asked about */
+  const called = new Set();
   live.subscribe("signals", (message) => {
     if (message.t === "signal") {
-      hearSignal(/** @type {any} */ (message));
+      if (!called.has(twinOf(message.id))) hearSignal(/** @type {any} */ (message));
+      if (called.size > 500) called.clear();
+      called.add(message.id);
       if (message.confirmed_at) setMarketTime(Date.parse(message.confirmed_at));
       document.dispatchEvent(new CustomEvent("live:signal", { detail: message }));
     }

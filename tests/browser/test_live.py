@@ -34,9 +34,9 @@ class Exchange:
     def say(self, kind: str, channel: str, sequence: int, /, **fields: Any) -> None:
         self.routes[-1].send(json.dumps({"v": 1, "seq": sequence, "ch": channel, "t": kind, **fields}))
 
-    def signal(self, number: int, sequence: int, **fields: Any) -> str:
+    def signal(self, number: int, sequence: int, *, scale: str = "internal", **fields: Any) -> str:
         """Tell a signal; return its id."""
-        name = f"BTCUSDT.15m.internal.BOS.up.{number}.1"
+        name = f"BTCUSDT.15m.{scale}.BOS.up.{number}.1"
         told = {"id": name, "symbol": "BTCUSDT", "timeframe": "15m", "kind": "BOS", "direction": 1, "strength": 80}
         self.say("signal", "signals", sequence, **told, html=ROW.format(id=name), late=False, **fields)
         return name
@@ -47,9 +47,11 @@ class Exchange:
 
 def open_with(exchange: Exchange, open_page: Opener, stack: Stack, path: str = "/web/", **options: Any) -> Page:
     """Open a page whose socket is the test's."""
-    page = open_page(stack, "/web/help", **options)
-    page.route_web_socket("**/ws/live/", exchange.accept)
-    page.goto(stack.url + path)
+
+    def before(page: Page) -> None:
+        page.route_web_socket("**/ws/live/", exchange.accept)
+
+    page = open_page(stack, path, before=before, **options)
     eventually(lambda: pump(page, lambda: any(each.get("op") == "sub" for each in exchange.heard)))
     return page
 
@@ -67,9 +69,12 @@ def test_check_03_a_signal_is_on_screen_once_and_at_once(open_page: Opener, site
     expect(row).to_have_count(1, timeout=1_000)
     exchange.signal(1, 100)
     exchange.signal(1, 101)
-    other = exchange.signal(2, 102)
+    twin = exchange.signal(1, 102, scale="swing")
+    other = exchange.signal(2, 103)
     expect(page.locator(f'[data-signal-id="{other}"]')).to_have_count(1)
     expect(row).to_have_count(1)
+    # Both scales tell of the same find.
+    expect(page.locator(f'[data-signal-id="{twin}"]')).to_have_count(0)
 
 
 def test_rows_wait_while_someone_reads_the_list(open_page: Opener, site: Stack) -> None:
@@ -200,32 +205,13 @@ def test_alert_rules_call_only_for_what_fits(open_page: Opener, site: Stack) -> 
 
 def test_sockets_that_are_blocked_give_way_to_polling(open_page: Opener, site: Stack, watcher: Watcher) -> None:
     watcher.allowed = ["WebSocket"]
-    page = open_page(site, "/web/help")
-    page.add_init_script(
-        """window.WebSocket = class {
-          static OPEN = 1;
-          readyState = 3;
-          constructor() { setTimeout(() => this.onclose?.(), 5); }
-          close() {}
-        };"""
-    )
-    page.goto(site.url + "/web/")
+    # Without luck the page waits no longer than it must between its attempts.
+    blocked = """window.WebSocket = class {
+      static OPEN = 1;
+      readyState = 3;
+      constructor() { setTimeout(() => this.onclose?.(), 5); }
+      close() {}
+    };
+    Math.random = () => 0.1;"""
+    page = open_page(site, "/web/", before=lambda page: page.add_init_script(blocked))
     expect(page.get_by_role("status", name="Connection")).to_contain_text("Polling", timeout=15_000)
-
-
-@pytest.mark.processes
-def test_check_01_from_nothing_to_live_signals(open_page: Opener, live: Stack, watcher: Watcher) -> None:
-    """Everything as it is started for a newcomer: onboarding, the banner, then signals without a reload."""
-    page = open_page(live, "/", cookies={"smc_intro": ""})
-    assert page.url == f"{live.url}/web/"
-    expect(page.get_by_test_id("onboarding")).to_be_visible()
-    expect(page.locator("[data-banner=replay]")).to_contain_text("Synthetic market")
-    expect(page.get_by_test_id("signal-row").first).to_be_visible(timeout=90_000)
-    expect(page.get_by_role("status", name="Connection")).to_contain_text("Live", timeout=60_000)
-    first = page.get_by_test_id("signal-row").first.get_attribute("data-signal-id")
-    page.mouse.move(1, 1)
-    eventually(
-        lambda: page.get_by_test_id("signal-row").first.get_attribute("data-signal-id") != first, seconds=60, every=0.2
-    )
-    ids = page.evaluate("() => [...document.querySelectorAll('[data-signal-id]')].map((row) => row.dataset.signalId)")
-    assert len(ids) == len(set(ids))

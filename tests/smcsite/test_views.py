@@ -1,13 +1,17 @@
 """The pages that span all apps: what they show, how they answer parts, and what their cookies accept."""
 
 import json
+import re
 from typing import ClassVar
 from urllib.parse import quote, unquote
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from markets.models import Pair
+from backtests.models import Backtest
+from markets.models import JobState, Pair
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
@@ -56,6 +60,39 @@ def test_dashboard_asks_the_database_a_fixed_number_of_times(
         ensure_series(SeriesKey(name, Timeframe.H1), is_active=True)
     with django_assert_max_num_queries(7):  # type: ignore[operator]
         client.get("/web/")
+
+
+def test_lists_ask_the_database_as_often_for_many_rows_as_for_one(client: Client, stored: SeriesKey) -> None:
+    def queries(path: str) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(path).status_code == 200
+        return len(asked)
+
+    def add_runs(count: int) -> None:
+        for _ in range(count):
+            run = Backtest(
+                symbol="PAGEUSDT", timeframe="15m", strategy="zone_retest", start=0, end=900_000, kind="backtest"
+            )
+            run.state, run.result = JobState.DONE, {"trades": 3, "return_pct": 1.5}
+            run.save()
+
+    add_runs(1)
+    for path in ("/web/signals?limit=1", "/web/backtest"):
+        queries(path)  # what is looked up once in a process
+    few = {"/web/signals?limit=1": queries("/web/signals?limit=1"), "/web/backtest": queries("/web/backtest")}
+    add_runs(15)
+    ensure_series(SeriesKey("MOREUSDT", Timeframe.M15), is_active=True)
+    assert queries("/web/backtest") == few["/web/backtest"]
+    assert queries("/web/signals?limit=50") == few["/web/signals?limit=1"]
+    assert max(few.values()) <= 8, few
+
+
+def test_the_live_list_shows_once_what_both_scales_have_found(client: Client, stored: SeriesKey) -> None:
+    part = {"HX-Request": "true", "HX-Target": "signal-list"}
+    found = re.findall(r'data-signal-id="([^"]+)"', client.get("/web/", headers=part).content.decode())
+    names = [re.sub(r"\.(swing|internal)\.", ".", each) for each in found]
+    assert any(".FVG." in each for each in found)
+    assert len(names) == len(set(names)) == 40
 
 
 def test_one_url_answers_as_a_page_and_as_a_part(client: Client, stored: SeriesKey) -> None:
