@@ -33,6 +33,11 @@ _COMPARED = (
     "return_pct", "net_profit", "cagr_pct", "max_drawdown_pct", "trades", "win_rate", "profit_factor", "expectancy_r",
     "total_r", "sqn", "sharpe", "sortino", "calmar", "exposure", "fees", "ambiguous_share",
 )  # fmt: skip
+# Groups of breakdowns that people know in an order of their own.
+_ORDER = (
+    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "low", "normal", "high",
+    "Asia", "London", "New York",
+)  # fmt: skip
 _TRADES_SHOWN, _MOST_COMPARED = 100, 4
 
 
@@ -59,11 +64,19 @@ def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
             told |= _trades(request, run, folder)
         elif tab == "monthly":
             told["months"] = monthly(folder)
+        elif tab == "groups":
+            groups = (run.result or {}).get("breakdowns", {})
+            told["breakdowns"] = {name: sorted(rows, key=_place) for name, rows in groups.items()}
         elif tab == "parameters":
             told["parameters"] = parameters_for(run.strategy).values()
     except SmcError as error:
         told["problem"] = str(error)
     return told
+
+
+def _place(row: dict[str, Any]) -> int:
+    """Return where a group stands among its like; what has no natural order stays as it is."""
+    return _ORDER.index(row["group"]) if row["group"] in _ORDER else len(_ORDER)
 
 
 def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]:

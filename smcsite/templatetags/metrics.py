@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from backtests.engine.glossary import REASONS, TERMS, Unit, duration_text
-from smcsite.templatetags.site import NOTHING, number, percent, side_class, signed, signed_percent
+from smcsite.templatetags.site import NOTHING, number, percent, side_class, signed, signed_percent, when_iso
 
 register = template.Library()
 
@@ -57,8 +58,8 @@ def metric_value(value: Any, name: str) -> str:
     return writers.get(unit, lambda: str(value))()
 
 
-@register.simple_tag
-def metric(metrics: Mapping[str, Any], name: str) -> SafeString | str:
+@register.simple_tag(takes_context=True)
+def metric(context: Context, metrics: Mapping[str, Any], name: str) -> SafeString | str:
     """Write a metric of a run; one that is undefined tells why."""
     value = metrics.get(name)
     if value is None:
@@ -68,6 +69,8 @@ def metric(metrics: Mapping[str, Any], name: str) -> SafeString | str:
         return format_html(
             '<span class="dim" title="{0}">– <span class="sr">{0}</span></span>', REASONS.get(reason, reason)
         )
+    if name in TERMS and TERMS[name].unit is Unit.TIME:
+        return when_iso(context, value)
     told = metric_value(value, name)
     signed_names = _SIGNED | {"expectancy_r", "total_r"}
     return format_html('<span class="{}">{}</span>', side_class(value) if name in signed_names else "", told)

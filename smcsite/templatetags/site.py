@@ -321,9 +321,11 @@ def item(mapping: dict[str, Any], key: str) -> Any:
 
 @register.filter
 def listed(value: Any) -> str:
-    """Write a parameter's value: lists by comma, nothing as a dash."""
+    """Write a parameter's value: lists by comma, nothing as a dash, a flag as yes or no."""
     if value is None:
         return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
