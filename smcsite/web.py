@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 
@@ -22,10 +23,23 @@ def main() -> int:
     except EnvironmentVariableError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    configuration = uvicorn.Config(
-        "smcsite.asgi:application",
-        host=environment.api_host,
-        port=environment.api_port,
+    server = uvicorn.Server(
+        configuration("smcsite.asgi:application", host=environment.api_host, port=environment.api_port)
+    )
+    # uvicorn raises the signal again when it has closed; without these the exit code would be the signal's.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    with contextlib.suppress(asyncio.CancelledError):
+        server.run()
+    return 0 if server.started else 1
+
+
+def configuration(application: Any, *, host: str, port: int) -> uvicorn.Config:
+    """Return how the server serves ``application``."""
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
         ws="websockets-sansio",
         ws_max_size=MESSAGE_BYTES,
         # It would compress each message anew for every socket.
@@ -40,13 +54,6 @@ def main() -> int:
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=32 * 1024,
     )
-    server = uvicorn.Server(configuration)
-    # uvicorn raises the signal again when it has closed; without these the exit code would be the signal's.
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
-    with contextlib.suppress(asyncio.CancelledError):
-        server.run()
-    return 0 if server.started else 1
 
 
 def is_free(host: str, port: int) -> bool:

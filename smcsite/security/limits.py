@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 
 WRONG_SECRETS = "10/m"
 LOGINS = ("5/m", "20/h")
-SOCKETS = "120/m"
+# Every page that is opened is a socket, so who is known may open many; strangers are refused anyway.
+SOCKETS, STRANGE_SOCKETS = "120/m", "10/m"
+# Of one caller in one process. Tickets stand for the key they were asked for with, and pages of many may hold one.
+SOCKETS_OPEN = 50
 _PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _PAUSE_SECONDS = 2.0
 
@@ -113,12 +116,14 @@ def wrong_secret_refusal(request: HttpRequest) -> Refusal | None:
     return over_limit(request, "wrong-secret", limit_address(request), WRONG_SECRETS)
 
 
-def socket_refusal(address: str, *, has_wrong_secret: bool) -> Refusal | None:
-    """Count a socket that asks to be opened."""
+def socket_refusal(address: str, caller: str, *, has_wrong_secret: bool) -> Refusal | None:
+    """Count a socket that ``caller`` asks to be opened, or a stranger at ``address`` when that is empty."""
+    if caller:
+        return over_limit(None, "sockets", caller, SOCKETS)
     key = network_of(address)
     if has_wrong_secret and (refusal := over_limit(None, "wrong-secret", key, WRONG_SECRETS)) is not None:
         return refusal
-    return over_limit(None, "sockets", key, SOCKETS)
+    return over_limit(None, "strange-sockets", key, STRANGE_SOCKETS)
 
 
 def login_refusal(request: HttpRequest) -> Refusal | None:

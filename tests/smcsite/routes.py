@@ -6,7 +6,9 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RoutePattern
+from django.utils.regex_helper import normalize
 
+UNSAFE = ("post", "put", "patch", "delete")
 SAMPLES = {"symbol": "BTCUSDT", "timeframe": "15m", "job_id": "1", "number": "0", "signal_id": "x", "object_id": "1"}
 PUBLIC = {"/health", "/healthz", "/login/", "/admin/login/"}
 
@@ -24,9 +26,9 @@ class Route:
 
     @property
     def methods(self) -> set[str]:
-        """The HTTP methods of a view of the REST framework; GET alone for any other."""
+        """The HTTP methods of a view of the REST framework; any other view may be asked by each, so by some of them."""
         view = getattr(self.view, "cls", None)
-        return {name for name in ("get", "post", "put", "patch", "delete") if hasattr(view, name)} or {"get"}
+        return {name for name in ("get", *UNSAFE) if hasattr(view, name)} or {"get", "post", "delete"}
 
 
 def routes() -> list[Route]:
@@ -45,7 +47,8 @@ def _walk(resolver: URLResolver, prefix: str) -> Iterator[Route]:
 
 def _filled(pattern: Any) -> str:
     if not isinstance(pattern, RoutePattern):
-        return ""  # the admin's last resort, which matches anything
+        text, names = normalize(pattern.regex.pattern)[0]
+        return str(text % {name: SAMPLES.get(name, "x") for name in names})
     text = str(pattern)
     for name, converter in pattern.converters.items():
         sample = SAMPLES.get(name, "1" if "Int" in type(converter).__name__ else "x")

@@ -4,6 +4,7 @@ import ast
 import logging
 import statistics
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from django.test import Client
 from django.urls import clear_url_caches, path
 
 from markets.models import Backfill, JobState
+from smcsite import problems
 from smcsite import urls as site_urls
 from smcsite.env import BASE_DIR
 from smcsite.security.credentials import Keyring
-from tests.smcsite.routes import PUBLIC, routes
+from tests.smcsite.routes import PUBLIC, UNSAFE, Route, routes
 from tests.smcsite.securing import NEXT_SECRET, READ_SECRET, SECRET, environment
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("secured")]
@@ -66,7 +68,7 @@ def test_authz_matrix_all_routes(client: Client, staff: Client, visitor: Client)
         for method in route.methods:
             send = getattr(client, method)
             # Pages and the admin do not look at headers at all, so for them one wrong one is enough.
-            for name, headers in WRONG.items() if route.is_api else list(WRONG.items())[:2]:
+            for name, headers in WRONG.items() if route.is_api else list(WRONG.items())[: 1 + (method == "get")]:
                 answer = send(route.path, headers=headers)
                 assert is_refused(answer), (route, method, name, answer.status_code)
             for query in (f"?secret={SECRET}", f"?X-Shared-Secret={SECRET}") if route.is_api else ():
@@ -180,6 +182,28 @@ def test_secret_not_stored_plain(client: Client, caplog: pytest.LogCaptureFixtur
     assert len(credential.id) == 8
     assert SECRET not in repr(credential)
     assert SECRET[:-1] not in caplog.text
+
+
+def test_csrf_all_unsafe_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S13: outside the API nothing that could change something is done without a token, or for another site."""
+    # Hundreds of equal pages would be made, each of which takes longer than the answer.
+    monkeypatch.setattr(problems, "render", lambda _request, _template, _context, status: HttpResponse(status=status))
+    pages = [route for route in routes() if not route.is_api]
+    assert len(pages) > 40
+    User.objects.create_superuser("alice", password="alice-writes-tests")
+    client = Client(enforce_csrf_checks=True)
+    client.login(username="alice", password="alice-writes-tests")
+    client.get("/web/settings")
+    token = client.cookies["csrf"].value
+    foreign = {"X-CSRFToken": token, "Origin": "https://evil.example"}
+    for route, method in _unsafe(pages):
+        assert getattr(client, method)(route.path).status_code == 403, (route, method)
+        assert getattr(client, method)(route.path, headers=foreign).status_code == 403, (route, method)
+    assert client.post("/web/settings/theme", headers={"X-CSRFToken": token}).status_code == 302
+
+
+def _unsafe(among: Iterable[Route]) -> Iterator[tuple[Route, str]]:
+    return ((route, method) for route in among for method in UNSAFE if method in route.methods)
 
 
 def test_session_api_needs_csrf() -> None:
