@@ -1,5 +1,6 @@
 """The compose file and the Dockerfile hold what operators are promised, as far as that shows without an engine."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def test_every_part_of_the_service_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_process_of_ours_can_write_its_data_and_nothing_else(name: str) -> None:
+def test_compose_static(name: str) -> None:
+    """S43: a process of ours can write its data and nothing else, and has the time to end."""
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["user"].split(":")[0] not in {"0", "root"}
@@ -27,6 +29,9 @@ def test_a_process_of_ours_can_write_its_data_and_nothing_else(name: str) -> Non
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["volumes"] == ["data:/data"]
     assert "privileged" not in service
+    assert service["pids_limit"] <= 512
+    assert int(service["stop_grace_period"].removesuffix("s")) >= 30
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -38,7 +43,8 @@ def test_every_container_has_a_limit_of_memory_and_known_networks_and_volumes(na
     assert set(service.get("depends_on", {})) <= set(SERVICES)
 
 
-def test_the_stores_are_checked_and_reached_from_inside_only() -> None:
+def test_compose_redis() -> None:
+    """S36: Redis keeps what it is given and asks for a password; like PostgreSQL it is reached from inside only."""
     for name in STORES:
         assert SERVICES[name]["healthcheck"]["test"]
         assert SERVICES[name]["networks"] == ["inside"]
@@ -46,6 +52,7 @@ def test_the_stores_are_checked_and_reached_from_inside_only() -> None:
     assert COMPOSE["networks"]["inside"]["internal"] is True
     assert "--maxmemory-policy noeviction" in SERVICES["redis"]["command"][-1]
     assert "--appendonly yes" in SERVICES["redis"]["command"][-1]
+    assert "--requirepass" in SERVICES["redis"]["command"][-1]
 
 
 def test_only_what_answers_nobody_goes_unchecked() -> None:
@@ -60,8 +67,12 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_the_image_runs_as_the_user_of_the_compose_file() -> None:
+def test_container_runtime() -> None:
+    """S43, as far as it shows without an engine: no root, nothing to build with, and none of the repository's past."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
+    last = "\n".join(lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :])
+    assert not re.search(r"\b(apt-get|gcc|build-essential|pip install)\b", last)
+    assert {".git", ".env", "data"} <= set((ROOT / ".dockerignore").read_text().split())
     assert "USER smc" in lines
     assert any("--uid 10001 " in line for line in lines)
     assert {SERVICES[name]["user"] for name in OWN} == {"10001:10001"}

@@ -194,7 +194,8 @@ def test_a_file_that_went_missing_or_was_put_back_is_told(tmp_path: Path) -> Non
     assert store.verify().problems == ()
 
 
-def test_strange_files_are_told_and_left_alone(tmp_path: Path) -> None:
+def test_unlisted_parquet_ignored(tmp_path: Path) -> None:
+    """S37: a file that the store did not write is told, left alone, and not even opened."""
     store, candles = filled(tmp_path)
     (folder(store) / "copy of 2023-11.parquet").write_bytes(b"x")
     (folder(store) / "2023-13.parquet").write_bytes(b"x")

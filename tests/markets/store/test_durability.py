@@ -394,7 +394,8 @@ def test_fsync_eio_not_acked(tmp_path: Path, where: str) -> None:
     assert same(everything(CandleStore(tmp_path)), candles)
 
 
-def test_files_are_for_their_owner_and_group_only(tmp_path: Path) -> None:
+def test_modes(tmp_path: Path) -> None:
+    """S46: files are for their owner and group only, whatever the umask."""
     before = os.umask(0)
     try:
         store = CandleStore(tmp_path / "data", disk=Disk())
