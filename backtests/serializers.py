@@ -1,5 +1,6 @@
 """Shapes at the edge: what a run may be asked for, made of the parameters, and how runs are told."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,10 @@ from markets.series import SYMBOL_PATTERN
 _TIMES = ("signal_time", "entry_time", "exit_time", "time")
 
 
-@extend_schema_field(OpenApiTypes.STR)
+_SYMBOL = SYMBOL_PATTERN.pattern
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{_SYMBOL}(,{_SYMBOL})*$", "examples": ["BTCUSDT"]})
 class SymbolsField(serializers.Field[Any, Any, Any, Any]):
     """One pair, or several by comma or as a list, as a comma-separated text."""
 
@@ -65,7 +69,10 @@ class ParameterField(serializers.Field[Any, Any, Any, Any]):
     def __init__(self, parameter: Parameter, **kwargs: Any) -> None:
         shown = f"; default {_shown(parameter.default)}" if parameter.default is not None else ""
         super().__init__(
-            required=False, allow_null=True, help_text=f"{parameter.meaning}; {parameter.range}{shown}.", **kwargs
+            required=False,
+            allow_null=parameter.default is None,
+            help_text=f"{parameter.meaning}; {parameter.range}{shown}.",
+            **kwargs,
         )
         self.parameter = parameter
 
@@ -89,20 +96,29 @@ def _shown(default: Any) -> str:
     return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
-_SCHEMA_TYPES: dict[ParameterType, Any] = {
-    ParameterType.WHOLE: OpenApiTypes.INT64,
-    ParameterType.NUMBER: OpenApiTypes.DOUBLE,
-    ParameterType.FLAG: OpenApiTypes.BOOL,
-    ParameterType.CHOICE: OpenApiTypes.STR,
-    ParameterType.CHOICES: OpenApiTypes.STR,
-}
-
-
 def parameter_field(parameter: Parameter) -> ParameterField:
     """Return the field of a parameter, with its type for the OpenAPI schema."""
     kind = type("ParameterField", (ParameterField,), {})
-    field: ParameterField = extend_schema_field(_SCHEMA_TYPES[parameter.type])(kind)(parameter)
+    field: ParameterField = extend_schema_field(_schema_of(parameter))(kind)(parameter)
     return field
+
+
+def _schema_of(parameter: Parameter) -> dict[str, Any]:
+    one = "|".join(parameter.choices)
+    bounds = {
+        name: bound for name, bound in (("minimum", parameter.low), ("maximum", parameter.high)) if math.isfinite(bound)
+    }
+    match parameter.type:
+        case ParameterType.WHOLE:
+            return {"type": "integer", **bounds}
+        case ParameterType.NUMBER:
+            return {"type": "number", **bounds}
+        case ParameterType.FLAG:
+            return {"type": "boolean"}
+        case ParameterType.CHOICE:
+            return {"type": "string", "enum": list(parameter.choices)}
+        case ParameterType.CHOICES:
+            return {"type": "string", "pattern": f"^({one})(,({one}))*$"}
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
@@ -168,6 +184,21 @@ class BacktestRequest(SpecQuery):
     """What ``POST /api/v1/backtests/`` may ask."""
 
     note = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    dry_run = serializers.BooleanField(default=False, help_text="Answer the estimate alone.")
+
+
+class DryRunQuery(QuerySerializer):
+    """``dry_run`` in the query string, for whoever posts the same body twice."""
+
+    dry_run = serializers.BooleanField(default=False, help_text="Answer the estimate alone.")
+
+
+class EstimateSerializer(serializers.Serializer[Any]):
+    """What was asked for would cost; ``seconds`` is of one core, and rough."""
+
+    runs = serializers.IntegerField()
+    candles = serializers.IntegerField()
+    seconds = serializers.FloatField()
 
 
 class AnalysisRequest(BacktestRequest):
@@ -191,7 +222,6 @@ class AnalysisRequest(BacktestRequest):
     )
     draws = WholeField(low=20, high=5_000, required=False, help_text="null: random runs; default 500.")
     cuts = WholeField(low=1, high=500, required=False, help_text="look_ahead: shorter histories; default 20.")
-    dry_run = serializers.BooleanField(default=False, help_text="Answer the estimate alone.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         # ``seed`` is a parameter of the strategy random and an option of methods that draw.
@@ -230,10 +260,15 @@ class BandsQuery(QuerySerializer):
     seed = WholeField(low=0, high=10**9, default=0)
 
 
+@extend_schema_field({"type": "string", "pattern": "^[0-9]{1,15}(,[0-9]{1,15}){1,3}$"})
+class _IdsField(serializers.CharField):
+    """Numbers of runs, by comma."""
+
+
 class CompareQuery(QuerySerializer):
     """Which runs are set side by side."""
 
-    ids = serializers.CharField(max_length=80, help_text="Two to four numbers of runs, by comma.")
+    ids = _IdsField(max_length=80, help_text="Two to four numbers of runs, by comma.")
 
     def validate_ids(self, text: str) -> list[int]:
         items = text.split(",")
@@ -327,7 +362,7 @@ class BacktestRowSerializer(BacktestSerializer):
 
     metrics = serializers.SerializerMethodField()  # type: ignore[assignment]
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
     def get_metrics(self, run: Backtest) -> dict[str, Any] | None:
         return None if run.result is None else {name: run.result.get(name) for name in HEADLINES}
 

@@ -4,6 +4,8 @@ import math
 import re
 from typing import Any
 
+from drf_spectacular.drainage import set_override
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from markets.serializers import (
@@ -79,6 +81,8 @@ class ListField(serializers.CharField):
     def __init__(self, *, choices: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.choices = choices
+        one = "|".join(choices)
+        set_override(self, "field", {"type": "string", "pattern": f"^({one})(,({one}))*$"})
 
     def to_internal_value(self, data: Any) -> Any:
         text = ",".join(data) if isinstance(data, list) else super().to_internal_value(data)
@@ -148,6 +152,7 @@ class SignalQuery(SummaryQuery):
         return attrs
 
 
+@extend_schema_field({"type": "string", "pattern": "^[0-9]{1,6}(,[0-9]{1,6})*$"})
 class HorizonsField(serializers.CharField):
     """Whole numbers of candles, by comma or as a list."""
 

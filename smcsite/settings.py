@@ -8,6 +8,7 @@ from pathlib import Path
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 
+from markets.series import Timeframe
 from smcsite import env, logs, readers
 from smcsite.embedded import published_url
 from smcsite.schedule import SCHEDULE
@@ -155,13 +156,19 @@ def redis_url(database: int) -> str:
 # Django hands on names in capitals only.
 REDIS_URLS = tuple(redis_url(database) for database in range(4))
 
+_JSON = {"serializer": "smcsite.cache.JsonSerializer"}
 CACHES = {
-    "default": {"BACKEND": "smcsite.cache.HintCache", "LOCATION": REDIS_URLS[2], "OPTIONS": REDIS_SOCKET},
+    "default": {
+        "BACKEND": "smcsite.cache.HintCache",
+        "LOCATION": REDIS_URLS[2],
+        "KEY_PREFIX": "json",  # a release before this one kept pickles
+        "OPTIONS": {**REDIS_SOCKET, **_JSON},
+    },
     # Limits must know when they cannot count, so theirs raises.
     "limits": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URLS[3],
-        "OPTIONS": {**REDIS_SOCKET, "socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": {**REDIS_SOCKET, **_JSON, "socket_timeout": 1, "socket_connect_timeout": 1},
     },
 }
 RATELIMIT_USE_CACHE = "limits"
@@ -276,7 +283,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
-    "ENUM_NAME_OVERRIDES": {"JobStateEnum": "markets.models.JobState"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStateEnum": "markets.models.JobState",
+        "TimeframeEnum": [each.value for each in Timeframe],
+        "TradedDirectionEnum": ["both", "long", "short"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "smcsite.schema.tell_problems",

@@ -15,12 +15,19 @@ from backtests.api.runs import owner_of, require_pairs
 from backtests.engine.methods import METHODS, estimate
 from backtests.models import Analysis, Method
 from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, compared, settle
-from backtests.serializers import AnalysisRequest, AnalysisSerializer, BandsQuery, CompareQuery, SweepRequest
+from backtests.serializers import (
+    AnalysisRequest,
+    AnalysisSerializer,
+    BandsQuery,
+    CompareQuery,
+    EstimateSerializer,
+    SweepRequest,
+)
 from backtests.services.analysing import new_analysis, result_of
 from backtests.tasks import submit_analysis
 from markets.api.answers import json_answer
 from markets.api.backfills import IDEMPOTENCY
-from markets.api.jobs import cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import JobQuery, cancel_job, find_job, job_page, visible_jobs
 
 ANALYSIS_PAGE = inline_serializer(
     "Analyses", {"next": serializers.CharField(allow_null=True), "results": AnalysisSerializer(many=True)}
@@ -52,14 +59,14 @@ def _submit(request: Request, query: AnalysisRequest) -> Response:
 class AnalysisListView(APIView):
     """Analyses, newest first; POST asks for one."""
 
-    @extend_schema(operation_id="analyses", responses=ANALYSIS_PAGE)
+    @extend_schema(operation_id="analyses", parameters=[JobQuery], responses=ANALYSIS_PAGE)
     def get(self, request: Request) -> Response:
         return Response(job_page(request, visible_jobs(request, analyses().defer("result")), AnalysisSerializer))
 
     @extend_schema(
         operation_id="submit_analysis",
         request=AnalysisRequest,
-        responses={202: AnalysisSerializer},
+        responses={200: EstimateSerializer, 202: AnalysisSerializer},
         parameters=[IDEMPOTENCY],
     )
     def post(self, request: Request) -> Response:
@@ -89,12 +96,15 @@ def sweeps() -> QuerySet[Analysis]:
 class SweepListView(APIView):
     """Sweeps, newest first; POST asks for one."""
 
-    @extend_schema(operation_id="sweeps", responses=ANALYSIS_PAGE)
+    @extend_schema(operation_id="sweeps", parameters=[JobQuery], responses=ANALYSIS_PAGE)
     def get(self, request: Request) -> Response:
         return Response(job_page(request, visible_jobs(request, sweeps().defer("result")), AnalysisSerializer))
 
     @extend_schema(
-        operation_id="submit_sweep", request=SweepRequest, responses={202: AnalysisSerializer}, parameters=[IDEMPOTENCY]
+        operation_id="submit_sweep",
+        request=SweepRequest,
+        responses={200: EstimateSerializer, 202: AnalysisSerializer},
+        parameters=[IDEMPOTENCY],
     )
     def post(self, request: Request) -> Response:
         return _submit(request, SweepRequest(data=request.data))

@@ -12,15 +12,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from backtests.engine.methods import estimate
 from backtests.models import Backtest
 from backtests.reports import EQUITY, TRADES, csv_chunks, read_columns, row_count
-from backtests.selectors import all_backtests, backtests, report_folder
+from backtests.selectors import MAX_CANDLES, all_backtests, backtests, report_folder, settle
 from backtests.serializers import (
     BacktestQuery,
     BacktestRequest,
     BacktestRowSerializer,
     BacktestSerializer,
+    DryRunQuery,
     EquitySerializer,
+    EstimateSerializer,
     RowsQuery,
     TradeSerializer,
     report_links,
@@ -30,7 +33,7 @@ from backtests.services.running import new_backtest, run_now
 from backtests.tasks import submit_backtest
 from markets.api.answers import Columns, chunk_answer, file_answer, json_answer, unchanged_answer
 from markets.api.backfills import IDEMPOTENCY
-from markets.api.jobs import cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import JobQuery, cancel_job, find_job, job_page, visible_jobs
 from markets.selectors import require_pair
 from markets.serializers import iso
 
@@ -83,21 +86,25 @@ def _whole(run: Backtest) -> dict[str, Any]:
 class BacktestListView(APIView):
     """Runs, newest first; POST asks for one."""
 
-    @extend_schema(operation_id="backtests", responses=BACKTEST_PAGE)
+    @extend_schema(operation_id="backtests", parameters=[JobQuery], responses=BACKTEST_PAGE)
     def get(self, request: Request) -> Response:
         return Response(job_page(request, visible_jobs(request, backtests()), BacktestRowSerializer))
 
     @extend_schema(
         operation_id="submit_backtest",
         request=BacktestRequest,
-        responses={202: BacktestSerializer},
-        parameters=[IDEMPOTENCY],
+        responses={200: EstimateSerializer, 202: BacktestSerializer},
+        parameters=[IDEMPOTENCY, DryRunQuery],
     )
     def post(self, request: Request) -> Response:
         query = BacktestRequest(data=request.data)
         query.is_valid(raise_exception=True)
         spec = query.to_spec()
         require_pairs(spec.symbols)
+        in_query = DryRunQuery(data=request.query_params)
+        in_query.is_valid(raise_exception=True)
+        if query.validated_data["dry_run"] or in_query.validated_data["dry_run"]:
+            return Response(estimate(settle(spec, cap=MAX_CANDLES), 1))
         job = new_backtest(spec, note=query.validated_data["note"], owner=owner_of(request))
         job = submit_backtest(job, key=request.headers.get("Idempotency-Key"))
         location = f"{request.path.rstrip('/')}/{job.pk}/"

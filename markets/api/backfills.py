@@ -5,7 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from markets.api.jobs import JOB_PAGE, cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import JOB_PAGE, JobQuery, cancel_job, find_job, job_page, visible_jobs
 from markets.models import Backfill
 from markets.selectors import backfills, require_pair
 from markets.serializers import BackfillRequest, JobSerializer
@@ -19,7 +19,7 @@ IDEMPOTENCY = OpenApiParameter(
 class BackfillListView(APIView):
     """Backfill jobs, newest first; POST asks for one."""
 
-    @extend_schema(operation_id="backfills", responses=JOB_PAGE)
+    @extend_schema(operation_id="backfills", parameters=[JobQuery], responses=JOB_PAGE)
     def get(self, request: Request) -> Response:
         return Response(job_page(request, visible_jobs(request, backfills())))
 

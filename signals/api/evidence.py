@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from markets.api.answers import json_answer
 from markets.api.backfills import IDEMPOTENCY
-from markets.api.jobs import JOB_PAGE, cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import JOB_PAGE, JobQuery, cancel_job, find_job, job_page, visible_jobs
 from markets.selectors import require_pair
 from markets.serializers import JobSerializer
 from signals.models import Study
@@ -44,7 +44,7 @@ class TrackRecordView(APIView):
 class StudyListView(APIView):
     """Studies, newest first; POST asks for one."""
 
-    @extend_schema(operation_id="studies", responses=JOB_PAGE)
+    @extend_schema(operation_id="studies", parameters=[JobQuery], responses=JOB_PAGE)
     def get(self, request: Request) -> Response:
         return Response(job_page(request, visible_jobs(request, Study.objects.all())))
 

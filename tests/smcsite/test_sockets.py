@@ -19,6 +19,7 @@ from signals import consumers
 from signals.push.hub import hub
 from smcsite import sockets
 from smcsite.asgi import application
+from smcsite.security.credentials import keyring
 from smcsite.security.limits import SOCKETS_OPEN
 from smcsite.sockets import Doorkeeper
 from smcsite.web import configuration
@@ -194,7 +195,7 @@ async def test_a_socket_ends_when_its_secret_is_revoked(monkeypatch: pytest.Monk
     monkeypatch.setattr(consumers, "_RECHECK_SECONDS", 0.02)
     socket = Socket(application, [HOST, RIGHT])
     assert await socket.connect() == 0
-    sockets.keyring()._credentials = sockets.keyring()._credentials[1:]
+    keyring()._credentials = keyring()._credentials[1:]
     while (event := await socket.receive())["type"] == "websocket.send":
         pass
     assert (event["type"], event["code"]) == ("websocket.close", 4401)
