@@ -1,22 +1,25 @@
 """``GET /api/v1/candles/``: stored closed candles."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from django.http import HttpResponseBase
+import orjson
+from django.http import HttpResponse, HttpResponseBase, QueryDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from markets.api.answers import Columns, file_answer, json_answer, unchanged_answer
+from markets.api.answers import Columns, file_answer, unchanged_answer
 from markets.candles import COLUMNS, Candles
 from markets.selectors import candle_store, require_pair
 from markets.serializers import CandleQuery, CandleSerializer, candle_rows, iso_times
 from markets.series import SeriesKey
+from markets.store import CandleStore
 
 _DEFAULT_LIMIT = 500
 _PART_MILLISECONDS = 30 * 86_400_000
@@ -39,57 +42,82 @@ class CandleView(APIView):
     def get(self, request: Request) -> HttpResponseBase:
         query = CandleQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        wanted, series = query.validated_data, query.series
-        require_pair(series.symbol)
+        wanted, series, store = query.validated_data, query.series, candle_store()
+        last = store.last_time(series)
+        if last is None:  # what has candles is known, and the database need not be asked
+            require_pair(series.symbol)
         if wanted["format"] != "json":
             return file_answer(
                 _parts(series, wanted), format_=wanted["format"], name=f"{series.symbol}-{series.timeframe}"
             )
-        last = candle_store().last_time(series)
-        if last is None or wanted["end"] is None or wanted["end"] > last:
-            return json_answer(_page(request, series, wanted))
-        tag = (
+        page = Page(
+            request.build_absolute_uri(),
             series,
             wanted["start"],
             wanted["end"],
-            wanted.get("limit"),
-            wanted["order"],
-            candle_store().edit(series),
+            wanted.get("limit", _DEFAULT_LIMIT),
+            wanted["order"] == "desc",
         )
-        return unchanged_answer(request, tag, lambda: json_answer(_page(request, series, wanted)))
+        edit = store.edit(series)
+
+        def answer() -> HttpResponseBase:
+            return HttpResponse(_written(page, store, edit, last), content_type="application/json")
+
+        if last is None or page.end is None or page.end > last:
+            return answer()
+        tag = (series, page.start, page.end, page.limit, page.is_newest_first, edit)
+        return unchanged_answer(request, tag, answer)
 
 
-def _page(request: Request, series: SeriesKey, wanted: dict[str, Any]) -> dict[str, Any]:
-    limit, store = wanted.get("limit", _DEFAULT_LIMIT), candle_store()
-    start, end, is_newest_first = wanted["start"], wanted["end"], wanted["order"] == "desc"
-    if start is None or is_newest_first:
-        candles = store.newest(series, limit + 1, before=end)
-        candles = candles.between(start, None)
-        has_more, candles = len(candles) > limit, candles.take(slice(max(0, len(candles) - limit), None))
-    else:
-        # A range of many years with a small limit need not be read whole.
-        reach = start + (limit + 1) * series.timeframe.milliseconds * 4
-        candles = store.read(series, start=start, end=min(end, reach) if end is not None else reach)
-        if len(candles) <= limit:
-            candles = store.read(series, start=start, end=end)
-        has_more, candles = len(candles) > limit, candles.first(limit)
+class Page(NamedTuple):
+    """Which candles are asked for, by which address."""
+
+    url: str
+    series: SeriesKey
+    start: int | None
+    end: int | None
+    limit: int
+    is_newest_first: bool
+
+    @property
+    def is_backward(self) -> bool:
+        return self.start is None or self.is_newest_first
+
+
+@lru_cache(maxsize=32)
+def _written(page: Page, store: CandleStore, edit: int, last: int | None) -> bytes:
+    """Return a page as JSON. Many ask for the same newest candles: until another is stored, they are written once."""
+    candles, has_more = _candles(page, store)
     rows = candle_rows(candles)
-    return {
-        "next": _next(request, candles, is_backward=start is None or is_newest_first) if has_more else None,
-        "results": rows[::-1] if is_newest_first else rows,
-    }
+    told = {"next": _next(page, candles) if has_more else None, "results": rows[::-1] if page.is_newest_first else rows}
+    return orjson.dumps(told)
 
 
-def _next(request: Request, candles: Candles, *, is_backward: bool) -> str:
+def _candles(page: Page, store: CandleStore) -> tuple[Candles, bool]:
+    """Return the candles of a page, the oldest first, and whether there are more."""
+    series, start, end, limit = page.series, page.start, page.end, page.limit
+    if start is None or page.is_newest_first:
+        candles = store.newest(series, limit + 1, before=end).between(start, None)
+        return candles.take(slice(max(0, len(candles) - limit), None)), len(candles) > limit
+    # A range of many years with a small limit need not be read whole.
+    reach = start + (limit + 1) * series.timeframe.milliseconds * 4
+    candles = store.read(series, start=start, end=min(end, reach) if end is not None else reach)
+    if len(candles) <= limit:
+        candles = store.read(series, start=start, end=end)
+    return candles.first(limit), len(candles) > limit
+
+
+def _next(page: Page, candles: Candles) -> str:
     """Return the URL of the page that goes on where this one ends."""
-    changes = request.query_params.copy()
+    address, _, query = page.url.partition("?")
+    changes = QueryDict(query, mutable=True)
     for name in ("from_date", "to_date"):
         changes.pop(name, None)
-    if is_backward:
+    if page.is_backward:
         changes["to"] = iso_times(candles.open_time[:1])[0]
     else:
         changes["from"] = iso_times(candles.open_time[-1:] + 1000)[0]
-    return request.build_absolute_uri(f"{request.path}?{changes.urlencode()}")
+    return f"{address}?{changes.urlencode()}"
 
 
 def _parts(series: SeriesKey, wanted: dict[str, Any]) -> Iterator[Columns]:
@@ -102,23 +130,25 @@ def _parts(series: SeriesKey, wanted: dict[str, Any]) -> Iterator[Columns]:
             candles = store.newest(series, limit, before=wanted["end"]).between(wanted["start"], None)
         else:
             candles = store.read(series, start=wanted["start"], end=wanted["end"]).first(limit)
-        yield _columns(candles, wanted["order"])
+        yield _columns(candles, wanted)
         return
     coverage = store.coverage(series)
     if coverage is None:
-        yield _columns(Candles.empty(), "asc")
+        yield _columns(Candles.empty(), wanted)
         return
     start = max(wanted["start"] if wanted["start"] is not None else coverage.first, coverage.first)
     end = min(wanted["end"] if wanted["end"] is not None else coverage.last + 1, coverage.last + 1)
     edges = [*range(start, end, _PART_MILLISECONDS), end]
     spans = list(pairwise(edges))
     if not spans:
-        yield _columns(Candles.empty(), "asc")
+        yield _columns(Candles.empty(), wanted)
     for low, high in spans[::-1] if wanted["order"] == "desc" else spans:
-        yield _columns(store.read(series, start=low, end=high), wanted["order"])
+        yield _columns(store.read(series, start=low, end=high), wanted)
 
 
-def _columns(candles: Candles, order: str) -> Columns:
-    step = slice(None, None, -1) if order == "desc" else slice(None)
+def _columns(candles: Candles, wanted: dict[str, Any]) -> Columns:
+    step = slice(None, None, -1) if wanted["order"] == "desc" else slice(None)
     columns: Columns = {name: np.ascontiguousarray(getattr(candles, name)[step]) for name in COLUMNS}
-    return {**columns, "open_time": iso_times(columns["open_time"])}
+    times = columns["open_time"]
+    # CSV writes times itself; in Parquet they are the same text.
+    return {**columns, "open_time": times.astype("datetime64[ms]") if wanted["format"] == "csv" else iso_times(times)}
