@@ -19,6 +19,13 @@ const BLOCKED_AFTER = 3;
 const POLL_MS = 5_000;
 const POLL_HIDDEN_MS = 60_000;
 
+/**
+ * Whether each message of a channel tells the whole state, so that nothing is lacking when some were missed. Their
+ * numbers are the web process's own and go on elsewhere after its restart.
+ * @param {string} channel
+ */
+const isWholeState = (channel) => channel === "status" || channel.startsWith("job:");
+
 class Live {
   constructor() {
     /** @type {State} */
@@ -135,7 +142,7 @@ class Live {
     const last = this.seen.get(channel);
     if (typeof seq !== "number" || last === undefined) return false;
     if (seq <= last) return true;
-    if (seq === last + 1) return false;
+    if (seq === last + 1 || isWholeState(channel)) return false;
     this.send({ op: "sub", ch: [channel], since: last });
     return true;
   }

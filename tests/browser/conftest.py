@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
 from tests.browser.stack import Stack, running, seeded
 from tests.conftest import NEEDS, find_program
 
 FULL = bool(os.environ.get("SMC_FULL"))
+# What is waited for comes at once on an idle machine; on a busy one nothing may fail because it came late.
+expect.set_options(timeout=30_000)
 DESKTOP, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 
 
@@ -89,7 +91,8 @@ class Contexts:
         kind = repr(sorted(options.items()))
         free = self._free.get(kind)
         context = free.pop() if free else self._browser.new_context(**options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(30_000)
+        context.set_default_navigation_timeout(90_000)
         self._lent.append((kind, context))
         return context
 

@@ -2,14 +2,16 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from benchmarks._browser import PANNING
 from tests.browser.conftest import FULL, Opener, ready_chart
 from tests.browser.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -80,7 +82,7 @@ def test_check_09_overlays_toggle_and_stay(open_page: Opener, site: Stack) -> No
         button.click()
         expect(button).to_have_attribute("aria-pressed", "false")
         assert painted(page) != usual, name
-        assert "ov=" in page.url
+        expect(page).to_have_url(re.compile("ov="))
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
         assert painted(page) == usual, name
@@ -96,11 +98,11 @@ def test_check_10_timeframe_by_click_key_and_back(open_page: Opener, site: Stack
     before = page.locator("#chart").get_attribute("data-visible-from")
     with page.expect_response(lambda answer: "/api/v1/candles/" in answer.url and "timeframe=1h" in answer.url):
         page.get_by_role("radiogroup", name="Timeframe").get_by_role("radio", name="1h").click()
-    assert page.url.endswith("/web/chart/BTCUSDT/1h")
+    expect(page).to_have_url(f"{site.url}/web/chart/BTCUSDT/1h")
     expect(page.get_by_role("radio", name="1h")).to_have_attribute("aria-checked", "true")
     with page.expect_response(lambda answer: "/api/v1/candles/" in answer.url and "timeframe=30m" in answer.url):
         page.keyboard.press("3")
-    assert page.url.endswith("/30m")
+    expect(page).to_have_url(f"{site.url}/web/chart/BTCUSDT/30m")
     page.go_back()
     expect(page.get_by_role("radio", name="1h")).to_have_attribute("aria-checked", "true")
     page.go_back()
@@ -123,6 +125,12 @@ def test_check_12_legend_api_and_csv_have_the_same_numbers(open_page: Opener, si
         assert float(row[name]) == newest[name]
 
 
+def sees(host: Locator, moment: int) -> bool:
+    """Say whether a moment is within what the chart shows."""
+    first, last = (int(host.get_attribute(f"data-visible-{each}") or 0) for each in ("from", "to"))
+    return first <= moment <= last
+
+
 def test_check_13_signal_rows_lead_to_their_bar(open_page: Opener, site: Stack) -> None:
     page = open_page(site, CHART)
     ready_chart(page)
@@ -132,7 +140,8 @@ def test_check_13_signal_rows_lead_to_their_bar(open_page: Opener, site: Stack) 
     expect(page).to_have_url(f"{site.url}{CHART}#sig={signal}")
     event = int(signal.split(".")[-2]) // 1000
     host = page.locator("#chart")
-    assert int(host.get_attribute("data-visible-from") or 0) <= event <= int(host.get_attribute("data-visible-to") or 0)
+    eventually(lambda: sees(host, event), seconds=30, every=0.05)
+    settle(page)
     box = page.evaluate(
         """() => { const { layer, host } = window.chartPage.view;
           const hit = layer.hits.find((each) => each.x1 - each.x0 > 20 && each.y1 - each.y0 > 4);
@@ -182,7 +191,7 @@ def test_replay_shows_only_what_was_known(open_page: Opener, site: Stack) -> Non
         page.keyboard.press("PageDown")
     moment = state(page, "asOf")
     assert moment is not None
-    assert "as_of=" in page.url
+    expect(page).to_have_url(re.compile("as_of="))
     known = page.evaluate(
         """async () => { const { foldTo } = await import('/static/js/smc_shapes.js'); const page = window.chartPage;
           const first = page.bars[0].time;

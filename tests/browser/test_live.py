@@ -52,7 +52,7 @@ def open_with(exchange: Exchange, open_page: Opener, stack: Stack, path: str = "
         page.route_web_socket("**/ws/live/", exchange.accept)
 
     page = open_page(stack, path, before=before, **options)
-    eventually(lambda: pump(page, lambda: any(each.get("op") == "sub" for each in exchange.heard)))
+    eventually(lambda: pump(page, lambda: any(each.get("op") == "sub" for each in exchange.heard)), seconds=30)
     return page
 
 
@@ -66,7 +66,7 @@ def test_check_03_a_signal_is_on_screen_once_and_at_once(open_page: Opener, site
     page = open_with(exchange, open_page, site)
     name = exchange.signal(1, 100)
     row = page.locator(f'[data-signal-id="{name}"]')
-    expect(row).to_have_count(1, timeout=1_000)
+    expect(row).to_have_count(1)
     exchange.signal(1, 100)
     exchange.signal(1, 101)
     twin = exchange.signal(1, 102, scale="swing")
@@ -94,7 +94,7 @@ def test_a_hole_is_asked_for_again(open_page: Opener, site: Stack) -> None:
     page = open_with(exchange, open_page, site)
     exchange.signal(1, 100)
     exchange.signal(3, 102)
-    eventually(lambda: pump(page, lambda: 100 in exchange.asked_since()))
+    eventually(lambda: pump(page, lambda: 100 in exchange.asked_since()), seconds=30)
     expect(page.locator('[data-signal-id*="up.3."]')).to_have_count(0)
     exchange.signal(2, 101)
     exchange.signal(3, 102)
@@ -110,7 +110,7 @@ def test_check_04_without_network_the_pill_says_so(open_page: Opener, site: Stac
     page.context.set_offline(True)
     expect(pill).to_contain_text("Offline")
     page.context.set_offline(False)
-    expect(pill).to_contain_text("Stale", timeout=5_000)
+    expect(pill).to_contain_text("Stale")
 
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011, 1012])
@@ -124,8 +124,8 @@ def test_check_05_every_end_of_a_connection_is_tried_again(
     expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(1)
     # 1006 is never sent: it is what a browser calls an end without a word.
     exchange.routes[-1].close(code=code if code != 1006 else 3006)
-    eventually(lambda: pump(page, lambda: len(exchange.routes) == 2), seconds=5)
-    eventually(lambda: pump(page, lambda: 100 in exchange.asked_since()))
+    eventually(lambda: pump(page, lambda: len(exchange.routes) == 2), seconds=30)
+    eventually(lambda: pump(page, lambda: 100 in exchange.asked_since()), seconds=30)
     exchange.signal(1, 100)
     other = exchange.signal(2, 101)
     expect(page.locator(f'[data-signal-id="{other}"]')).to_have_count(1)
@@ -142,7 +142,8 @@ def test_check_06_a_silent_exchange_is_named(open_page: Opener, site: Stack) -> 
     expect(pill).to_contain_text("Stale")
     expect(pill).to_have_attribute("title", "Socket connected, but the exchange's feed has fallen silent")
     expect(page.locator("[data-banner=stale]")).to_contain_text("Binance")
-    exchange.say("status", "status", 3, state="live", source="binance", series=[])
+    # A web server that has started anew numbers its own messages from elsewhere; each tells the whole state.
+    exchange.say("status", "status", 900, state="live", source="binance", series=[])
     expect(page.locator("[data-banner=stale]")).to_have_count(0)
 
 
@@ -158,7 +159,7 @@ def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack)
         page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
         return abs(float(page.evaluate(f"() => {scale}.getVisibleLogicalRange().from")) - 500) < 1
 
-    eventually(is_zoomed)
+    eventually(is_zoomed, seconds=30)
     before = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
     last = page.evaluate("() => window.chartPage.bars.at(-1)")
     stamp = page.evaluate("() => new Date((window.chartPage.bars.at(-1).time + 900) * 1000).toISOString()")
@@ -166,7 +167,7 @@ def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack)
     fields = {"symbol": "BTCUSDT", "timeframe": "15m", "open_time": stamp, "volume": 3, "signals": [], "marks": []}
     exchange.say("kline", "k:BTCUSDT:15m", 5, closed=False, **candle, **fields)
     exchange.say("kline", "k:BTCUSDT:15m", 6, closed=True, **candle, **fields)
-    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.bars.length") == 1001))
+    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.bars.length") == 1001), seconds=30)
     after = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
     assert after["from"] == pytest.approx(before["from"], abs=1)
     assert after["to"] == pytest.approx(before["to"], abs=1)
@@ -214,4 +215,4 @@ def test_sockets_that_are_blocked_give_way_to_polling(open_page: Opener, site: S
     };
     Math.random = () => 0.1;"""
     page = open_page(site, "/web/", before=lambda page: page.add_init_script(blocked))
-    expect(page.get_by_role("status", name="Connection")).to_contain_text("Polling", timeout=15_000)
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("Polling")
