@@ -4,10 +4,11 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -28,20 +29,53 @@ class JsonSerializer:
         return json.loads(kept)
 
 
-class HintCache(RedisCache):
-    """Django's Redis cache that answers "not there" while the server is away, without waiting for it each time."""
+class SharedClient(RedisCacheClient):
+    """Django's client, of which a process needs only one. ``away_until``: before that, the server is not asked."""
 
-    def __init__(self, server: str, params: dict[str, Any]) -> None:
-        super().__init__(server, params)
-        self._away_until = 0.0
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.away_until = 0.0
+        self._redis: Any = super().get_client(write=True)
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
+        return self._redis
+
+    def incr(self, key: Any, delta: int) -> int:
+        """Add to what is there, asking once where Django asks twice. Raises ``ValueError`` when nothing is there."""
+        count: int = self._redis.incr(key, delta)
+        if count == delta and self._redis.ttl(key) < 0:  # it was just made, to stay for ever
+            self._redis.delete(key)
+            raise ValueError(f"key {key!r} not found")
+        return count
+
+
+@cache
+def _client(servers: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> SharedClient:
+    return SharedClient(list(servers), **dict(options))
+
+
+class SharedRedisCache(RedisCache):
+    """Django's Redis cache with connections that are kept.
+
+    Django makes its caches anew for every request that an asynchronous server answers, and with them connections.
+    """
+
+    @property
+    def _cache(self) -> SharedClient:
+        ours: Any = self
+        return _client(tuple(ours._servers), tuple(sorted(ours._options.items())))
+
+
+class HintCache(SharedRedisCache):
+    """The cache that answers "not there" while the server is away, without waiting for it each time."""
 
     def _try(self, call: Callable[[], T], otherwise: T) -> T:
-        if time.monotonic() < self._away_until:
+        if time.monotonic() < self._cache.away_until:
             return otherwise
         try:
             return call()
         except (RedisError, OSError) as error:
-            self._away_until = time.monotonic() + _PAUSE_SECONDS
+            self._cache.away_until = time.monotonic() + _PAUSE_SECONDS
             logger.warning("the cache is away", extra={"error": type(error).__name__})
             return otherwise
 

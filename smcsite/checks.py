@@ -10,6 +10,6 @@ from django.core.checks import CheckMessage, Error, register
 def limits_are_shared(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Refuse to count limits in a cache that each process has for itself."""
     backend = str(settings.CACHES[settings.RATELIMIT_USE_CACHE]["BACKEND"])
-    if backend.rpartition(".")[2] == "RedisCache":
+    if backend.endswith("RedisCache"):
         return []
     return [Error(f"limits are counted in {backend}, which processes do not share", id="smc.E001")]

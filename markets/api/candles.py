@@ -43,7 +43,7 @@ class CandleView(APIView):
         query = CandleQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         wanted, series, store = query.validated_data, query.series, candle_store()
-        last = store.last_time(series)
+        last, edit = store.version(series)
         if last is None:  # what has candles is known, and the database need not be asked
             require_pair(series.symbol)
         if wanted["format"] != "json":
@@ -58,7 +58,6 @@ class CandleView(APIView):
             wanted.get("limit", _DEFAULT_LIMIT),
             wanted["order"] == "desc",
         )
-        edit = store.edit(series)
 
         def answer() -> HttpResponseBase:
             return HttpResponse(_written(page, store, edit, last), content_type="application/json")

@@ -120,6 +120,11 @@ class CandleStore:
         shelf = self._shelf(series)
         return self._reading(shelf, lambda files: shelf.numbers(files)[0])
 
+    def version(self, series: SeriesKey) -> tuple[int | None, int]:
+        """Return ``last_time`` and ``edit`` of one moment: as long as both stay, so does every stored candle."""
+        shelf = self._shelf(series)
+        return self._reading(shelf, lambda files: (shelf.last_time(files), shelf.numbers(files)[0]))
+
     def digest(self, series: SeriesKey, *, start: int | None, end: int | None) -> str:
         """Return a SHA-256 of the candles in a range; equal digests mean equal times, prices and volumes."""
         return digest_of(self.read(series, start=start, end=end))
