@@ -12,10 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from backtests.engine.methods import estimate
 from backtests.models import Backtest
 from backtests.reports import EQUITY, TRADES, csv_chunks, read_columns, row_count
-from backtests.selectors import MAX_CANDLES, all_backtests, backtests, report_folder, settle
+from backtests.selectors import MAX_CANDLES, all_backtests, backtests, cost_of, report_folder, settle
 from backtests.serializers import (
     BacktestQuery,
     BacktestRequest,
@@ -104,7 +103,7 @@ class BacktestListView(APIView):
         in_query = DryRunQuery(data=request.query_params)
         in_query.is_valid(raise_exception=True)
         if query.validated_data["dry_run"] or in_query.validated_data["dry_run"]:
-            return Response(estimate(settle(spec, cap=MAX_CANDLES), 1))
+            return Response(cost_of(settle(spec, cap=MAX_CANDLES)))
         job = new_backtest(spec, note=query.validated_data["note"], owner=owner_of(request))
         job = submit_backtest(job, key=request.headers.get("Idempotency-Key"))
         location = f"{request.path.rstrip('/')}/{job.pk}/"
