@@ -16,6 +16,8 @@ def _fresh_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     caches["limits"].clear()
     monkeypatch.setattr(limits, "_away_until", 0.0)
     monkeypatch.setattr(limits, "_local", limits.LocalWindows())
+    cache: Any = caches["default"]
+    monkeypatch.setattr(cache._cache, "away_until", 0.0)
 
 
 @pytest.fixture(autouse=True)
