@@ -184,7 +184,7 @@ def _found(given: dict[str, list[str]], *, is_oldest_first: bool) -> dict[str, A
         cursor=query.validated_data.get("cursor"),
         newest_first=not is_oldest_first,
     )
-    return {"rows": found.rows, "next_cursor": found.next_cursor, "total": selectors.summary(filter_)["total"]}
+    return {"rows": found.rows, "next_cursor": found.next_cursor, "total": selectors.total(filter_)}
 
 
 @require_GET

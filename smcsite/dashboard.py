@@ -112,10 +112,9 @@ def tallies(rows: list[MarketRow]) -> Tallies:
 
 def _count(filter_: selectors.SignalFilter) -> int:
     try:
-        total: int = selectors.summary(filter_)["total"]
+        return selectors.total(filter_)
     except SmcError:
         return 0
-    return total
 
 
 def near_zones(rows: list[MarketRow]) -> list[selectors.NearZone]:

@@ -5,9 +5,9 @@ from signals.selectors.context import Bias, NearZone, bias, context, contexts, z
 from signals.selectors.ledger import ledger
 from signals.selectors.listing import SignalFilter, SignalPage, signal, signals
 from signals.selectors.logs import fresh_view, signal_log, stored_series
-from signals.selectors.summaries import summary
+from signals.selectors.summaries import summary, total
 
 __all__ = [
     "Bias", "NearZone", "SignalFilter", "SignalPage", "SignalRow", "bias", "context", "contexts", "fresh_view",
-    "ledger", "signal", "signal_log", "signals", "stored_series", "summary", "zones_near",
+    "ledger", "signal", "signal_log", "signals", "stored_series", "summary", "total", "zones_near",
 ]  # fmt: skip

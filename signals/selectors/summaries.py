@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,13 @@ from markets.selectors import candle_store
 from markets.serializers import iso
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
+from signals.log import LogView
+from signals.log.months import month_of
 from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals, statuses
 from signals.selectors.logs import fresh_view, mends, stored_series
+
+_MOST_COUNTS = 20_000
+_counts: dict[tuple[Path, int, SignalFilter], int] = {}
 
 
 @mends
@@ -32,6 +38,30 @@ def summary(filter_: SignalFilter) -> dict[str, Any]:
             for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
                 counts[int(code) // 12, int(code) // 4 % 3 - 1, int(code) % 4] += int(count)
     return _told(filter_, counts, candles)
+
+
+@mends
+def total(filter_: SignalFilter) -> int:
+    """Return how many signals match: what a page needs of a summary, at a tenth of its cost."""
+    views = map(fresh_view, stored_series(filter_.symbol, filter_.timeframe.value if filter_.timeframe else None))
+    return sum(
+        _count(view, number, filter_) for view in views if view is not None for number in chosen_months(view, filter_)
+    )
+
+
+def _count(view: LogView, number: int, filter_: SignalFilter) -> int:
+    """Return how many signals of a month match; of months that are over it is remembered."""
+    # No signal joins a month that is over, but what becomes of those it has goes on.
+    is_settled = number < month_of(view.through) and (filter_.status, filter_.as_of, filter_.higher) == (None,) * 3
+    key = (view.folder, number, filter_)
+    if is_settled and key in _counts:
+        return _counts[key]
+    found = len(matching(view, view.month(number, as_of=filter_.as_of), filter_))
+    if is_settled:
+        if len(_counts) >= _MOST_COUNTS:
+            _counts.clear()
+        _counts[key] = found
+    return found
 
 
 def _candles(series: Any, filter_: SignalFilter) -> int:

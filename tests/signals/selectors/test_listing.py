@@ -245,6 +245,21 @@ def test_a_summary_counts_what_the_list_tells(data_root: Path) -> None:
     }
 
 
+def test_a_total_counts_what_the_list_tells_also_after_more_candles(data_root: Path) -> None:
+    candles = walk(8, 2_000, timeframe=Timeframe.H1)
+    middle = int(candles.open_time[700])
+    filters = [
+        SignalFilter(), SignalFilter(kinds=frozenset({"FVG"})), SignalFilter(direction=1, min_strength=50.0),
+        SignalFilter(status="filled"), SignalFilter(start=middle), SignalFilter(end=middle), SignalFilter(as_of=middle),
+    ]  # fmt: skip
+    for count in (1_500, 2_000):
+        store(candles.first(count), timeframe="1h")
+        for filter_ in filters:
+            expected = len(all_pages(filter_, limit=1_000))
+            assert expected
+            assert selectors.total(filter_) == selectors.total(filter_) == expected
+
+
 def test_a_warm_page_of_a_thousand_rows_over_a_year_is_quick(data_root: Path) -> None:
     store(real_candles("EURUSD-15m-2022-10_2023-10"), timeframe="15m")
     wanted = SignalFilter(symbol="BTCUSDT", timeframe=Timeframe.M15)
