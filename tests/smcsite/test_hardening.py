@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -16,11 +17,17 @@ from django.test import Client
 from kombu import Connection, Queue
 from kombu.exceptions import ContentDisallowed
 
+from backtests.models import Backtest
+from markets.models import Backfill, JobState, Pair, Series
+from markets.series import SeriesKey
+from markets.services.pairs import ensure_series
 from smcsite.celery import app
 from smcsite.env import BASE_DIR, Environment, EnvironmentVariableError
 from tests.browser.test_vendor import VENDORED
+from tests.smcsite.routes import routes
 
 APPS = ("smcsite", "markets", "signals", "backtests", "scanner")
+TEMPLATES = sorted((BASE_DIR / "templates").rglob("*.html"))
 _SUSPECT = re.compile(r"pickle|marshal|shelve|dill|joblib|\b(eval|exec)\(|yaml|os\.system|shell")
 SOURCES = [path for name in APPS for path in (BASE_DIR / name).rglob("*.py")]
 
@@ -170,3 +177,30 @@ def test_htmx_config_and_hash(client: Client) -> None:
     # That the file has this digest is tested where vendored files are.
     (htmx,) = [each for each in VENDORED if each["name"].lower() == "htmx"]
     assert any(name.endswith(".js") and len(digest) == 64 for name, digest in htmx["files"].items())
+
+
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
+
+
+@pytest.mark.django_db
+def test_xss_from_exchange(client: Client) -> None:
+    """S17: what the exchange and people wrote is text on every page, and never markup."""
+    series = ensure_series(SeriesKey.of("HOSTUSDT", "15m"))
+    Series.objects.filter(pair__symbol="HOSTUSDT").update(error=HOSTILE, is_active=True)
+    # The lengths of the fields are the database's business; SQLite does not look.
+    Pair.objects.filter(symbol="HOSTUSDT").update(base_asset=HOSTILE, quote_asset=HOSTILE, status=HOSTILE)
+    texts = {"error": HOSTILE, "stage": HOSTILE, "note": HOSTILE, "state": JobState.FAILED, "symbol": "HOSTUSDT"}
+    Backfill.objects.create(kind="backfill", timeframe="15m", **texts)
+    run = Backtest.objects.create(kind="backtest", timeframe="15m", strategy="breakout", start=0, end=1, **texts)
+    assert series
+    shown = 0
+    paths = [route.path for route in routes() if route.path.startswith("/web/") and "/1" not in route.path]
+    for path in [*paths, f"/web/backtest/{run.pk}", f"/web/backtest/{run.pk}/job", f"/web/search?q={quote(HOSTILE)}"]:
+        text = client.get(path).text
+        assert "<img src=x" not in text, path
+        assert "<script>alert" not in text, path
+        shown += "&lt;img src=x" in text
+    assert shown >= 4
+    assert not [path for path in TEMPLATES if re.search(r"\|\s*safe\b|autoescape off", path.read_text())]
+    # Icons are constants of that module.
+    assert [path.name for path in SOURCES if "mark_safe(" in path.read_text()] == ["icons.py"]
