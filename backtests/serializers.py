@@ -25,6 +25,7 @@ from markets.serializers import (
     TimeframeField,
     WholeField,
     iso_times,
+    row_number,
 )
 from markets.series import SYMBOL_PATTERN
 
@@ -271,10 +272,10 @@ class CompareQuery(QuerySerializer):
     ids = _IdsField(max_length=80, help_text="Two to four numbers of runs, by comma.")
 
     def validate_ids(self, text: str) -> list[int]:
-        items = text.split(",")
-        if not all(item.strip().isdigit() and len(item) < 16 for item in items):
+        numbers = [row_number(item.strip()) for item in text.split(",")]
+        ids = list(dict.fromkeys(number for number in numbers if number is not None))
+        if None in numbers:
             raise serializers.ValidationError("must be numbers of runs, separated by commas")
-        ids = list(dict.fromkeys(int(item) for item in items))
         if not 2 <= len(ids) <= 4:
             raise serializers.ValidationError("must name two to four different runs")
         return ids

@@ -99,6 +99,8 @@ class JobState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+# What a database can compare with a row's number; SQLite fails on more.
+LARGEST_ID = models.BigIntegerField.MAX_BIGINT
 ENDED_STATES = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 

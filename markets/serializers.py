@@ -14,7 +14,7 @@ from markets.candles import Candles, TimeArray
 from markets.errors import InvalidInputError, TooLargeError
 from markets.models import Job, Pair
 from markets.selectors import SeriesCoverage, coverage_of
-from markets.series import SYMBOL_PATTERN, SeriesKey, Timeframe
+from markets.series import SYMBOL_PATTERN, Timeframe
 
 # How orjson writes arrays of times as ``iso`` does.
 WRITE_TIMES = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
@@ -60,6 +60,11 @@ def parse_time(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
+
+
+def row_number(text: str) -> int | None:
+    """Read the number of a row or page in an address; None for what can be none. ``²`` is a digit to ``isdigit``."""
+    return int(text) if re.fullmatch("[0-9]{1,15}", text, re.ASCII) else None
 
 
 @extend_schema_field({"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]})
@@ -169,10 +174,6 @@ class CandleQuery(RangeQuery):
     limit = WholeField(low=1, high=CAP, is_cap=True, required=False, help_text="Default 500, at most 5,000.")
     order = serializers.ChoiceField(choices=["asc", "desc"], default="asc")
     format = serializers.ChoiceField(choices=FORMATS, default="json")
-
-    @property
-    def series(self) -> SeriesKey:
-        return SeriesKey(self.validated_data["symbol"], self.validated_data["timeframe"])
 
 
 class BackfillRequest(RangeQuery):

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from markets.errors import ConflictError, InvalidInputError, NotFoundError, SmcError
 from markets.forms import BackfillForm, PairForm, TimeframesForm
-from markets.models import Job
+from markets.models import LARGEST_ID, Job
 from markets.selectors import backfills, coverage_of, known_series, pairs, require_pair, timeframes_of
 from markets.series import Timeframe
 from markets.services.jobs import request_cancel
@@ -59,9 +59,9 @@ def visible(request: HttpRequest, jobs: Any) -> Any:
 
 
 def find_job(request: HttpRequest, jobs: Any, job_id: int) -> Any:
-    job = visible(request, jobs).filter(pk=job_id).first()
+    job = visible(request, jobs).filter(pk=job_id).first() if job_id <= LARGEST_ID else None
     if job is None:
-        raise NotFoundError(f"there is no job {job_id}")
+        raise NotFoundError(f"there is no job {str(job_id)[:20]}")
     return job
 
 

@@ -11,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.models import JobState, Pair
 from markets.selectors import candle_store, known_series, require_pair, timeframes_of
+from markets.serializers import row_number
 from markets.series import SeriesKey, Timeframe
 from markets.views import ask_to_cancel, find_job, page, redirect, visible
 from signals import selectors
@@ -22,7 +23,7 @@ from signals.serializers import STATUSES, SignalQuery
 from signals.services.evidence import study_now, track_record_json
 from signals.tasks import submit_study
 
-_EVENTS_SHOWN, _ROWS_SHOWN, _LIVE_SHOWN = 60, 50, 30
+_EVENTS_SHOWN, _ROWS_SHOWN, _LIVE_SHOWN = 60, 50, 20
 _NEAR = 0.02
 _STUDIES_SHOWN, _CONDITIONS_SHOWN = 8, 40
 
@@ -274,7 +275,7 @@ def _row_key(row: dict[str, Any]) -> tuple[Any, ...]:
 def study_context(found: dict[str, Any], *, horizon: str | None) -> dict[str, Any]:
     """Return what a page shows of a study: the rows of one horizon, and the reach of their picture's axis."""
     horizons = found["provenance"]["horizons"]
-    chosen = int(horizon) if horizon and horizon.isascii() and horizon.isdigit() else horizons[len(horizons) // 2]
+    chosen = row_number(horizon or "") or horizons[len(horizons) // 2]
     chosen = chosen if chosen in horizons else horizons[0]
     rows = [row for row in found["rows"] if row["horizon"] == chosen and row["n"]]
     ends = [abs(row[name]) for row in rows if row["enough"] for name in ("ci_low", "ci_high")]

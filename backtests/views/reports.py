@@ -15,6 +15,7 @@ from backtests.selectors import all_backtests, report_folder
 from backtests.views.curves import curve, monthly
 from backtests.views.runs import summaries
 from markets.errors import InvalidInputError, SmcError
+from markets.serializers import row_number
 from markets.views import find_job, page
 
 TABS = {
@@ -80,7 +81,7 @@ def _place(row: dict[str, Any]) -> int:
 
 
 def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]:
-    number = max(1, int(request.GET["page"])) if request.GET.get("page", "").isdigit() else 1
+    number = max(1, row_number(request.GET.get("page", "")) or 1)
     total = row_count(folder, TRADES)
     start = min((number - 1) * _TRADES_SHOWN, max(0, total - 1))
     columns = read_columns(folder, TRADES, start=start, count=_TRADES_SHOWN)
@@ -106,9 +107,10 @@ def _plain(column: Any) -> list[Any]:
 def compare(request: HttpRequest) -> HttpResponse:
     """Two to four runs side by side."""
     texts = [text for given in request.GET.getlist("ids") for text in given.split(",") if text]
-    if not all(text.isdigit() and len(text) < 16 for text in texts):
+    numbers = [row_number(text) for text in texts]
+    ids = list(dict.fromkeys(number for number in numbers if number is not None))[:_MOST_COMPARED]
+    if None in numbers:
         raise InvalidInputError("ids are numbers of runs, separated by commas", field="ids")
-    ids = list(dict.fromkeys(map(int, texts)))[:_MOST_COMPARED]
     runs = [find_job(request, all_backtests(), each) for each in ids]
     done = [run for run in runs if run.state == "done"]
     context: dict[str, Any] = {"runs": done, "left_out": [run for run in runs if run.state != "done"]}

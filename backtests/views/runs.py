@@ -16,10 +16,11 @@ from backtests.services.running import new_backtest
 from backtests.tasks import submit_backtest
 from markets.errors import InvalidInputError, SmcError
 from markets.selectors import SeriesCoverage, candle_store
+from markets.serializers import row_number
 from markets.series import SeriesKey
 from markets.views import ask_to_cancel, find_job, page, redirect, visible
 
-_RUNS_SHOWN = 50
+_RUNS_SHOWN = 25
 # Measured on a slow core with all signal kinds; most of it is finding the signals.
 _CANDLES_A_SECOND, _START_SECONDS = 60_000, 1.0
 
@@ -36,18 +37,19 @@ def backtest_list(request: HttpRequest) -> HttpResponse:
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
     """Return what the form begins with: a former run's specification, or what the URL names."""
-    if request.GET.get("again", "").isdigit():
-        former = find_job(request, backtests(), int(request.GET["again"]))
+    again = row_number(request.GET.get("again", ""))
+    if again is not None:
+        former = find_job(request, backtests(), again)
         return {**former.spec, "symbol": former.symbol.split(","), "from": former.start, "to": former.end}
     given = {name: request.GET[name] for name in ("timeframe", "from", "to") if request.GET.get(name)}
     return {**given, "symbol": request.GET.getlist("symbol")}
 
 
 def _list_context(request: HttpRequest, form: BacktestForm) -> dict[str, Any]:
-    before = request.GET.get("before", "")
+    before = row_number(request.GET.get("before", ""))
     rows = visible(request, summaries(backtests()))
-    if before.isdigit():
-        rows = rows.filter(pk__lt=int(before))
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
     found = list(rows[: _RUNS_SHOWN + 1])
     return {
         "form": form,

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from markets.errors import NotFoundError
-from markets.models import Job
+from markets.models import LARGEST_ID, Job
 from markets.serializers import JobSerializer, QuerySerializer, WholeField
 from markets.services.jobs import request_cancel
 
@@ -41,9 +41,9 @@ def visible_jobs(request: Request, jobs: QuerySet[J]) -> QuerySet[J]:
 
 def find_job(request: Request, jobs: QuerySet[J], job_id: int) -> J:
     """Return one job; raise ``NotFoundError`` when there is none that this caller may see."""
-    job = visible_jobs(request, jobs).filter(pk=job_id).first()
+    job = visible_jobs(request, jobs).filter(pk=job_id).first() if job_id <= LARGEST_ID else None
     if job is None:
-        raise NotFoundError(f"there is no job {job_id}")
+        raise NotFoundError(f"there is no job {str(job_id)[:20]}")
     return job
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
@@ -321,3 +322,20 @@ def test_path_fuzz(client: Client) -> None:
         for query in ({"symbol": text, "timeframe": "15m"}, {"symbol": "BTCUSDT", "timeframe": text}):
             assert client.get("/api/v1/candles/", query).status_code in (400, 404), query
     assert sorted(path for path in watched.iterdir()) == before
+
+
+NO_ROW = ["9" * 19, "9" * 27, "9" * 300]
+NO_NUMBER = ["²", "٣", "１", "-1", "1e3", "1_0", "0x1", " ", "9" * 40]
+
+
+def test_a_number_that_no_row_can_have_is_not_found(client: Client) -> None:
+    """S32: databases fail on numbers that are longer than theirs, and not every digit is a number."""
+    for route in routes():
+        if re.search("/1(/|$)", route.path):
+            for number in NO_ROW:
+                path = re.sub(r"/1(?=/|$)", f"/{number}", route.path)
+                assert client.get(path).status_code in (302, 404, 405), path
+    compare = ("/web/backtest/compare?ids=", "/api/v1/backtests/compare/?ids=1,")
+    for path in ("/web/backtest?again=", "/web/backtest?before=", *compare):
+        for text in NO_NUMBER:
+            assert client.get(path + quote(text)).status_code in (200, 400, 404, 422), (path, text)
