@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PAUSE_SECONDS = 2.0
+_MOST_KNOWN, _LONGEST_WINDOW = 10_000, 86_400
 
 
 class JsonSerializer:
@@ -40,18 +41,10 @@ class SharedClient(RedisCacheClient):
     def get_client(self, key: Any = None, *, write: bool = False) -> Any:
         return self._redis
 
-    def incr(self, key: Any, delta: int) -> int:
-        """Add to what is there, asking once where Django asks twice. Raises ``ValueError`` when nothing is there."""
-        count: int = self._redis.incr(key, delta)
-        if count == delta and self._redis.ttl(key) < 0:  # it was just made, to stay for ever
-            self._redis.delete(key)
-            raise ValueError(f"key {key!r} not found")
-        return count
-
 
 @cache
-def _client(servers: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> SharedClient:
-    return SharedClient(list(servers), **dict(options))
+def _client(kind: type[SharedClient], servers: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> SharedClient:
+    return kind(list(servers), **dict(options))
 
 
 class SharedRedisCache(RedisCache):
@@ -60,10 +53,41 @@ class SharedRedisCache(RedisCache):
     Django makes its caches anew for every request that an asynchronous server answers, and with them connections.
     """
 
+    kind: ClassVar[Callable[..., SharedClient]] = SharedClient
+
     @property
     def _cache(self) -> SharedClient:
         ours: Any = self
-        return _client(tuple(ours._servers), tuple(sorted(ours._options.items())))
+        return _client(self.kind, tuple(ours._servers), tuple(sorted(ours._options.items())))
+
+
+class CountingClient(SharedClient):
+    """The client of limits: it remembers which counts there are, so that most calls are counted by asking once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._known: dict[Any, float] = {}
+
+    def add(self, key: Any, value: Any, timeout: Any) -> bool:
+        now = time.monotonic()
+        if self._known.get(key, 0.0) > now:
+            return False
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = now + (timeout or 0)
+        return bool(super().add(key, value, timeout))
+
+    def incr(self, key: Any, delta: int) -> int:
+        count: int = self._redis.incr(key, delta)
+        if count == delta and self._redis.ttl(key) < 0:  # it was gone, and would now stay for ever
+            self._redis.expire(key, _LONGEST_WINDOW)
+        return count
+
+
+class CountingCache(SharedRedisCache):
+    """The cache of limits. Unlike the others it raises while the server is away, for limits must know."""
+
+    kind = CountingClient
 
 
 class HintCache(SharedRedisCache):

@@ -166,7 +166,7 @@ CACHES = {
     },
     # Limits must know when they cannot count, so theirs raises.
     "limits": {
-        "BACKEND": "smcsite.cache.SharedRedisCache",
+        "BACKEND": "smcsite.cache.CountingCache",
         "LOCATION": REDIS_URLS[3],
         "OPTIONS": {**REDIS_SOCKET, **_JSON, "socket_timeout": 1, "socket_connect_timeout": 1},
     },

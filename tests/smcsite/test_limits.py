@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import caches
+from django.core.cache.backends.redis import RedisCache
 from django.core.checks import run_checks
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
@@ -153,6 +154,16 @@ def test_every_route_limited(client: Client) -> None:
                 assert client.get(route.path).status_code == 429, route
 
 
+def test_what_redis_lost_is_counted_anew_and_does_not_stay_for_ever(client: Client) -> None:
+    with environment(rate_limit="3/h"):
+        assert statuses(client, 3) == [200] * 3
+        caches["limits"].clear()
+        assert statuses(client, 4).count(200) in (3, 4)  # four when the hour turned just now
+        cache: Any = caches["limits"]
+        redis = cache._cache.get_client()
+        assert all(0 < redis.ttl(key) <= 86_400 for key in redis.scan_iter("*rl:*"))
+
+
 def test_health_is_never_limited(client: Client) -> None:
     with environment(rate_limit="1/d"):
         assert statuses(client, 5, "/healthz") == [200] * 5
@@ -161,7 +172,8 @@ def test_health_is_never_limited(client: Client) -> None:
 
 def test_ratelimit_cache_check(settings: Any) -> None:
     """S25: limits are counted where all processes count, which a cache in memory is not."""
-    assert settings.CACHES[settings.RATELIMIT_USE_CACHE]["BACKEND"].endswith("RedisCache")
+    assert isinstance(caches[settings.RATELIMIT_USE_CACHE], RedisCache)
+    assert "smc.E001" not in [each.id for each in run_checks()]
     settings.CACHES = {**settings.CACHES, "limits": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert "smc.E001" in [each.id for each in run_checks()]
 
