@@ -1,6 +1,7 @@
 """What ``/health`` says when a part is broken, and that ``/healthz`` asks nobody."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,9 @@ from django.db import DatabaseError
 from django.test import Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from markets.selectors import candle_store
 from smcsite import health, store_watch
-from smcsite.health import Check
+from smcsite.store_watch import Check
 from tests.smcsite.securing import SECRET
 
 Break = Callable[[pytest.MonkeyPatch], object]
@@ -24,12 +26,12 @@ def _refuse(error: Exception) -> Callable[..., Any]:
 
 
 def _no_database(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(health.connection, "cursor", _refuse(DatabaseError("gone: password=x")))
+    patch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.cursor", _refuse(DatabaseError("gone: password=x")))
 
 
 def _no_migrations(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(health, "_known_migrated", [])
-    patch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: [("markets", "0042")])
+    patch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *_: [("markets", "0042")])
 
 
 def _no_redis(patch: pytest.MonkeyPatch) -> None:
@@ -51,10 +53,14 @@ BROKEN: dict[str, tuple[Break, set[str], int]] = {
 
 
 @pytest.fixture(autouse=True)
-def _fresh_watch() -> Any:
-    store_watch.store_watch.cache_clear()
+def _own_folder(tmp_path: Path, settings: Any) -> Iterator[None]:
+    """A store in which no other test put damaged files aside."""
+    settings.DATA_ROOT = tmp_path
+    for each in (candle_store, store_watch.store_watch):
+        each.cache_clear()
     yield
-    store_watch.store_watch.cache_clear()
+    for each in (candle_store, store_watch.store_watch):
+        each.cache_clear()
 
 
 @pytest.mark.django_db
