@@ -7,7 +7,7 @@ then the inside of the bar, then the marks at its close.
 from typing import Any
 
 from backtests.engine.coasting import coast
-from backtests.engine.layout import NEVER, Book, Reason, Resolution
+from backtests.engine.layout import NEVER, Book, Reason, Resolution, code
 from backtests.engine.positions import (
     attempt_entry,
     is_reached,
@@ -21,9 +21,9 @@ from backtests.engine.positions import (
 )
 from signals.engine.compiled import entry, part
 
-_STOP, _TIME_STOP, _OPPOSITE = int(Reason.STOP), int(Reason.TIME_STOP), int(Reason.OPPOSITE)
-_END_OF_DATA = int(Reason.END_OF_DATA)
-_BAR, _LTF = int(Resolution.BAR), int(Resolution.LTF)
+_STOP, _TIME_STOP, _OPPOSITE = code(Reason.STOP), code(Reason.TIME_STOP), code(Reason.OPPOSITE)
+_END_OF_DATA = code(Reason.END_OF_DATA)
+_BAR, _LTF = code(Resolution.BAR), code(Resolution.LTF)
 
 # What one (finer) bar says about a position: it goes on, it is closed, stop and target are both in it, or
 # (the fill bar of a limit) the target is in it, perhaps before the fill.

@@ -50,6 +50,14 @@ class Outcome(IntEnum):
 REJECTIONS = tuple(outcome for outcome in Outcome if outcome > Outcome.NOT_COUNTED)
 
 
+def code(member: IntEnum) -> Any:
+    """Return a member as the walk's functions take it, an int64.
+
+    Each value of a Python integer is a type to the compiler, and each type a function compiled anew.
+    """
+    return np.int64(member)
+
+
 def _record(*names: str, whole: tuple[str, ...] = ()) -> np.dtype[np.void]:
     return np.dtype([(name, np.int64 if name in whole else np.float64) for name in names])
 

@@ -10,13 +10,13 @@ from backtests.engine.costs import (
     round_mirrored_up,
     sold_at,
 )
-from backtests.engine.layout import Book, Outcome, Reason, Resolution
+from backtests.engine.layout import Book, Outcome, Reason, Resolution, code
 from signals.engine.compiled import part
 
 _TAKEN, _MAX_CONCURRENT, _INVALID_SL = int(Outcome.TAKEN), int(Outcome.MAX_CONCURRENT), int(Outcome.INVALID_SL)
 _NO_MARGIN, _MIN_NOTIONAL = int(Outcome.NO_MARGIN), int(Outcome.MIN_NOTIONAL)
-_STOP, _TARGET = int(Reason.STOP), int(Reason.TARGET)
-_FALLBACK = int(Resolution.FALLBACK)
+_STOP, _TARGET = code(Reason.STOP), code(Reason.TARGET)
+_FALLBACK = code(Resolution.FALLBACK)
 
 # Less room than this share of the equity is none: what remains after rounding is not an order.
 _NO_ROOM = 1e-9

@@ -24,6 +24,8 @@ _OPTIONS: dict[str, Any] = {
     # a fifth of the time. An allocation in a kernel fails to compile, which is as it should be.
     "_nrt": False,
 }
+# Wrappers for callers from Python and C, which a part has not, would take longer to compile than the part.
+_PART_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 class EngineCacheLocator:
@@ -71,5 +73,5 @@ def entry(function: Function) -> Function:
 
 def part(function: Function) -> Function:
     """Compile a function that only entries and other parts call; it becomes part of its caller."""
-    compiled: Function = njit(forceinline=True, **_OPTIONS)(function)
+    compiled: Function = njit(forceinline=True, **_PART_OPTIONS)(function)
     return compiled
