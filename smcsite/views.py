@@ -25,7 +25,7 @@ from smcsite.preferences import THEMES, AlertRule, Preferences, keep, rules_text
 
 logger = logging.getLogger(__name__)
 
-_SIGNALS_SHOWN = 40
+_SIGNALS_SHOWN = 25
 _SCANNED_SHOWN = 8
 _HITS_SHOWN = 8
 _SCAN_TIMEFRAME = Timeframe.M15

@@ -92,7 +92,7 @@ def test_the_live_list_shows_once_what_both_scales_have_found(client: Client, st
     found = re.findall(r'data-signal-id="([^"]+)"', client.get("/web/", headers=part).content.decode())
     names = [re.sub(r"\.(swing|internal)\.", ".", each) for each in found]
     assert any(".FVG." in each for each in found)
-    assert len(names) == len(set(names)) == 40
+    assert len(names) == len(set(names)) == 25
 
 
 def test_one_url_answers_as_a_page_and_as_a_part(client: Client, stored: SeriesKey) -> None:

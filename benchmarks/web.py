@@ -1,0 +1,209 @@
+"""How fast the pages are: ``python benchmarks/web.py [--quick]``.
+
+A web process as in service serves three pairs, seven timeframes and one year of candles with all their signals. Page
+times are those of a client on this machine that keeps its connection. The paint of pages and the panning of the chart
+are measured in Chromium, where it is installed; it draws without a graphics card here.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median, quantiles
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks._browser import PAINT, PANNING  # noqa: E402
+from benchmarks._timing import seconds_of  # noqa: E402
+from benchmarks.api import await_port, milliseconds, show  # noqa: E402
+from markets.candles import Candles, FloatArray  # noqa: E402
+from markets.series import SeriesKey, Timeframe  # noqa: E402
+from smcsite.embedded import free_port, start_server  # noqa: E402
+
+PAIRS = {"BTCUSDT": 60_000.0, "ETHUSDT": 2_400.0, "BNBUSDT": 550.0}
+TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
+RUNS = 60
+SCANNED, SCANNED_CANDLES = 400, 1_000
+LIMIT = "60"
+PAGES = (
+    "/web/", "/web/chart/BTCUSDT/15m", "/web/signals", "/web/signals?symbol=BTCUSDT&kind=FVG&status=active",
+    "/web/scanner", "/web/backtest", "/web/backtest/1", "/web/backtest/1?tab=trades", "/web/pairs", "/web/data",
+    "/web/status", "/web/settings", "/web/help", "/web/search?q=usd",
+)  # fmt: skip
+END = 1_767_225_600_000  # 2026-01-01
+
+
+def walk(count: int, step: int, *, price: float, seed: int) -> Candles:
+    rng = np.random.default_rng(seed)
+    close = np.round(price * np.exp(0.4 * np.sin(rng.normal(0, 1e-3 * (step / 60_000) ** 0.5, count).cumsum())), 2)
+    open_ = np.concatenate([close[:1], close[:-1]])
+    wick: FloatArray = np.round(rng.exponential(4e-4, (2, count)) * price, 2)
+    high, low = np.maximum(open_, close) + wick[0], np.minimum(open_, close) - wick[1]
+    times = END - (count - np.arange(count, dtype=np.int64)) * step
+    return Candles(times, open_, high, low, close, rng.exponential(12, count).round(5))
+
+
+def seed(days: int) -> None:
+    """Fill the folder that the environment names: candles, signals, runs."""
+    import django  # noqa: PLC0415 - this process alone writes
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from backtests.engine.spec import BacktestSpec  # noqa: PLC0415
+    from backtests.models import Backtest  # noqa: PLC0415
+    from backtests.services.running import run_now  # noqa: PLC0415
+    from markets.selectors import candle_store  # noqa: PLC0415
+    from markets.services.pairs import ensure_series  # noqa: PLC0415
+    from markets.store import Source  # noqa: PLC0415
+    from signals.selectors import SignalFilter, summary  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    for number, (symbol, price) in enumerate(PAIRS.items()):
+        for name in TIMEFRAMES:
+            series = SeriesKey(symbol, Timeframe(name))
+            ensure_series(series, is_active=True)
+            step = series.timeframe.milliseconds
+            made = walk(days * 86_400_000 // step, step, price=price, seed=number)
+            candle_store().merge(series, made, source=Source.ARCHIVE)
+    found = summary(SignalFilter())
+    print(f"{days} days of {len(PAIRS)} pairs and {len(TIMEFRAMES)} timeframes: {found['total']:,} signals", flush=True)
+    run_now(BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "1h"}))
+    Backtest.objects.update(is_quick=False)
+    run = Backtest.objects.get()
+    names = ("kind", "state", "spec", "result", "symbol", "timeframe", "strategy", "start", "end", "folder")
+    for _ in range(RUNS - 1):
+        Backtest(**{name: getattr(run, name) for name in names}).save()
+
+
+def scan_many() -> None:
+    """Show how long a ranking of many pairs takes, read from disk."""
+    import django  # noqa: PLC0415
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from markets.selectors import candle_store  # noqa: PLC0415
+    from markets.services.pairs import ensure_series  # noqa: PLC0415
+    from markets.store import Source  # noqa: PLC0415
+    from scanner.selectors import scan  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    step = Timeframe.M15.milliseconds
+    for number in range(SCANNED):
+        series = SeriesKey(f"S{number:03}USDT", Timeframe.M15)
+        ensure_series(series, is_active=True)
+        made = walk(SCANNED_CANDLES, step, price=100.0, seed=number)
+        candle_store().merge(series, made, source=Source.FILE)
+    taken = seconds_of(lambda: scan(Timeframe.M15), rounds=3)
+    measured, skipped = scan(Timeframe.M15)
+    if len(measured) != SCANNED or skipped:
+        raise SystemExit(f"{len(measured)} of {SCANNED} pairs were measured: {skipped[:1]}")
+    show(f"scan of {SCANNED} pairs, {SCANNED_CANDLES:,} candles each, s", taken, limit="1.5")
+
+
+@contextlib.contextmanager
+def environment() -> Iterator[dict[str, str]]:
+    """Yield the variables of a service in a folder of its own, its broker running."""
+    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name:
+        folder = Path(name)
+        redis = start_server(folder / "redis")
+        try:
+            yield {
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "smcsite.settings", "MARKET_SOURCE": "binance",
+                "DATA_DIR": str(folder / "data"), "REPORTS_DIR": str(folder / "reports"), "REDIS_URL": redis.url,
+                "DATABASE_URL": "", "SHARED_SECRET": "", "RATE_LIMIT": "1000000/s", "LOG_LEVEL": "WARNING",
+            }  # fmt: skip
+        finally:
+            redis.process.kill()
+            redis.process.wait()
+
+
+def run_self(variables: dict[str, str], *arguments: str) -> None:
+    subprocess.run([sys.executable, __file__, *arguments], cwd=ROOT, env=variables, check=True)
+
+
+@contextlib.contextmanager
+def service(variables: dict[str, str]) -> Iterator[int]:
+    """A web process; yields its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "smcsite.web"]
+    web = subprocess.Popen(command, cwd=ROOT, env={**variables, "API_PORT": str(port)})
+    try:
+        await_port(port)
+        yield port
+    finally:
+        web.terminate()
+        web.wait(20)
+
+
+def show_pages(port: int, *, times: int) -> None:
+    for path in PAGES:
+        taken = milliseconds(port, path, times=times)
+        show(f"{path}, ms, median", median(taken), limit=LIMIT)
+        show("  p95", quantiles(taken, n=20)[-1])
+
+
+def show_browser(url: str, *, times: int) -> None:
+    """Show what Chromium says of the dashboard and of the chart, each time with an empty cache."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        print("Chromium is not installed; what it would tell is left out")
+        return
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where there is a browser
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        for path, limit in (("/web/", "1500"), ("/web/chart/BTCUSDT/15m", "2500")):
+            told = []
+            for _ in range(times):
+                context = browser.new_context(viewport={"width": 1440, "height": 900})
+                page = context.new_page()
+                page.goto(url + path, wait_until="networkidle")
+                told.append(page.evaluate(PAINT))
+                context.close()
+            show(f"{path}, largest contentful paint, ms, median", median(each["paint"] for each in told), limit=limit)
+            show("  layout shift, the worst", max(each["shift"] for each in told), limit="0.05")
+            show("  weight without the chart library, kB", max(each["weight"] for each in told) / 1000, limit="120")
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{url}/web/chart/BTCUSDT/15m")
+        page.locator("html[data-chart=ready]").wait_for(state="attached")
+        panned = page.evaluate(PANNING, 120)
+        show("pan over 20,000 candles, 10,000 zones: frames a second", 1000 / panned["median"], limit=">30")
+        show("  ms of a frame that are ours", panned["own"])
+        browser.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a month instead of a year, fewer rounds")
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--scan", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.seed:
+        seed(options.seed)
+        return
+    if options.scan:
+        scan_many()
+        return
+    with environment() as variables:
+        run_self(variables, "--seed", "30" if options.quick else "365")
+        print(f"{'':<64}{'figure':>12}{'limit':>10}", flush=True)
+        with service(variables) as port:
+            show_pages(port, times=20 if options.quick else 100)
+            show_browser(f"http://127.0.0.1:{port}", times=3 if options.quick else 5)
+    with environment() as variables:
+        run_self(variables, "--scan")
+
+
+if __name__ == "__main__":
+    main()
