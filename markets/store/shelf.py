@@ -1,6 +1,7 @@
 """The files of one series, as anyone may read them at any moment."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +19,9 @@ from markets.store.layout import MANIFEST, Span, span_named
 from markets.store.manifest import Manifest
 
 Files = dict[Span, Identity]
+Version = tuple[int | None, int]
+
+_QUIET_NANOSECONDS = 1_000_000_000
 
 
 class DamagedError(Exception):
@@ -29,7 +33,7 @@ class DamagedError(Exception):
 
 
 class Shelf:
-    """Reads one series. Nothing is remembered that is not checked against the files' identities.
+    """Reads one series. Nothing is remembered that is not checked against the files' identities, or the folder's.
 
     Methods take the ``files`` they are to look at. They raise ``FileNotFoundError`` when one of these was merged
     away meanwhile, and ``DamagedError`` when one cannot be used.
@@ -44,6 +48,24 @@ class Shelf:
         self.unsure: set[Span] = set()
         self._manifest: tuple[Identity, Manifest] | None = None
         self._coverage: tuple[Files, Coverage | None] | None = None
+        self._version: tuple[int, Version] | None = None
+
+    def version(self, read: Callable[[], Version]) -> Version:
+        """Return what ``read`` found when the folder was as it is now, else what it finds.
+
+        Whatever is stored gives the folder a new time of change. That time is coarse, so what was read is kept only
+        when the folder had been quiet for a while before.
+        """
+        try:
+            changed = os.stat(self.folder).st_mtime_ns  # noqa: PTH116  # several times as fast
+        except FileNotFoundError:
+            return read()
+        if self._version is not None and self._version[0] == changed:
+            return self._version[1]
+        is_quiet = time.time_ns() - changed > _QUIET_NANOSECONDS
+        found = read()
+        self._version = (changed, found) if is_quiet else None
+        return found
 
     def files(self) -> Files:
         """Return the files there are, in time order, each month before its days."""

@@ -20,7 +20,7 @@ from markets.store.disk import Disk, make_folder
 from markets.store.layout import EARLIEST, LATEST, QUARANTINE, folder_of, series_below
 from markets.store.locks import SeriesLock
 from markets.store.recovery import Recovered, recover
-from markets.store.shelf import DamagedError, Files, Shelf
+from markets.store.shelf import DamagedError, Files, Shelf, Version
 from markets.store.verify import Verified, verify
 from markets.store.writing import Merged, Writer
 
@@ -120,10 +120,12 @@ class CandleStore:
         shelf = self._shelf(series)
         return self._reading(shelf, lambda files: shelf.numbers(files)[0])
 
-    def version(self, series: SeriesKey) -> tuple[int | None, int]:
+    def version(self, series: SeriesKey) -> Version:
         """Return ``last_time`` and ``edit`` of one moment: as long as both stay, so does every stored candle."""
         shelf = self._shelf(series)
-        return self._reading(shelf, lambda files: (shelf.last_time(files), shelf.numbers(files)[0]))
+        return shelf.version(
+            lambda: self._reading(shelf, lambda files: (shelf.last_time(files), shelf.numbers(files)[0]))
+        )
 
     def digest(self, series: SeriesKey, *, start: int | None, end: int | None) -> str:
         """Return a SHA-256 of the candles in a range; equal digests mean equal times, prices and volumes."""

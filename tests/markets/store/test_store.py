@@ -11,6 +11,7 @@ from markets.candles import Candle, Candles, Flow, Gap, join
 from markets.errors import InvalidCandlesError
 from markets.series import SeriesKey, Timeframe
 from markets.store import CandleStore, Source
+from markets.store.shelf import Shelf
 from tests.factories import nasty_walk, walk
 from tests.markets.store.disks import MINUTE, folder, oracle, same
 
@@ -181,6 +182,35 @@ def test_edit_rises_with_the_past_and_not_with_the_present(tmp_path: Path) -> No
         assert merged.is_append == (name in {"middle", "after", "same"})
     assert edits == [0, 0, 0, 1, 2]
     assert same(stored(store), candles)
+
+
+def test_version_is_last_time_and_edit_however_soon_one_asks(tmp_path: Path) -> None:
+    candles, store, other = oracle(60), CandleStore(tmp_path), CandleStore(tmp_path)
+    assert store.version(MINUTE) == (None, 0)
+    seen = set()
+    for count in range(1, 61):
+        writer = store if count % 2 else other
+        writer.merge(MINUTE, candles.take(slice(count - 1, count)), source=Source.STREAM)
+        if count % 3 == 0:
+            # As if nothing had been written for long: only now is what was read worth keeping.
+            os.utime(folder(store), (count, count))
+        assert store.version(MINUTE) == (store.last_time(MINUTE), store.edit(MINUTE))
+        seen.add(store.version(MINUTE))
+    assert len(seen) == 60
+    before = store.version(MINUTE)
+    other.merge(MINUTE, with_close(candles, 5, candles.close[5] + 1.0), source=Source.REST)
+    assert store.version(MINUTE) > before
+
+
+def test_version_of_a_folder_that_is_as_it_was_looks_at_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CandleStore(tmp_path)
+    store.merge(MINUTE, oracle(60), source=Source.REST)
+    os.utime(folder(store), (1, 1))
+    version = store.version(MINUTE)
+    monkeypatch.setattr(Shelf, "files", lambda _: pytest.fail("it looked"))
+    assert store.version(MINUTE) == version
 
 
 def _parts() -> dict[str, slice]:
