@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -29,17 +27,47 @@ from smcsite.embedded import free_port
 from tests.environment import FOLDER, test_variables
 from tests.replaying import Replay
 from tests.signals.feed.batches import Found, batch
+from tests.signals.feed.nursery import Started
 from tests.waiting import eventually
 
-_MIGRATED = FOLDER / "migrated.sqlite3"
+MIGRATED = FOLDER / "migrated.sqlite3"
 _STOP_SECONDS = 30.0
 
 
-class Workers:
-    """A data folder, the stream workers that were started on it, and what they left in it."""
+class Kept:
+    """A data folder and what was left in it, beside what was said of it."""
+
+    folder: Path
+    series: list[SeriesKey]
+    kinds: list[str]
+    ears: "Ears"
+
+    def candles(self, series: SeriesKey) -> Candles:
+        return CandleStore(self.folder).read(series, start=None, end=None)
+
+    def ledger(self, series: SeriesKey) -> list[sqlite3.Row]:
+        """Return the ledger's rows of a series, as they lie in the database."""
+        with contextlib.closing(sqlite3.connect(self.folder / "db.sqlite3", timeout=20)) as database:
+            database.row_factory = sqlite3.Row
+            found = database.execute(
+                "SELECT * FROM signals_publishedsignal WHERE symbol = ? AND timeframe = ? ORDER BY id",
+                (series.symbol, series.timeframe.value),
+            )
+            return found.fetchall()
+
+
+class Workers(Kept):
+    """The stream workers that were started on a data folder."""
 
     def __init__(
-        self, folder: Path, exchange: Replay, *, symbols: str, timeframes: str, redis_url: str = settings.REDIS_URL
+        self,
+        folder: Path,
+        exchange: Replay,
+        *,
+        symbols: str,
+        timeframes: str,
+        redis_url: str = settings.REDIS_URL,
+        **variables: str,
     ) -> None:
         self.folder = folder
         self._exchange = exchange
@@ -58,37 +86,40 @@ class Workers:
             "HISTORY_DAYS": "1",
             "WS_RECONNECT_DELAY": "0.2",
             "LOG_FORMAT": "json",
+            **variables,
         }
         self.series = [SeriesKey.of(symbol, each) for symbol in symbols.split(",") for each in timeframes.split(",")]
+        self.kinds = self._variables["INDICATORS"].split(",")
         self.ports: dict[int, int] = {}
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Started] = []
         self.ears = Ears(redis_url)
         self._make_database()
 
     def _make_database(self) -> None:
         (self.folder / "var").mkdir(parents=True, exist_ok=True)
-        if not _MIGRATED.exists():
-            command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-            subprocess.run(command, cwd=settings.BASE_DIR, env=self._variables, check=True, timeout=120)
-            with sqlite3.connect(self.folder / "db.sqlite3") as made, sqlite3.connect(_MIGRATED) as kept:
+        if not MIGRATED.exists():
+            assert self.run("migrate", "--verbosity", "0").wait(120) == 0, self.log
+            with sqlite3.connect(self.folder / "db.sqlite3") as made, sqlite3.connect(MIGRATED) as kept:
                 made.backup(kept)
             made.close()
             kept.close()
         else:
-            shutil.copy(_MIGRATED, self.folder / "db.sqlite3")
+            shutil.copy(MIGRATED, self.folder / "db.sqlite3")
 
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str) -> Started:
         """Start one more worker."""
         port = free_port()
-        log = (self.folder / "workers.log").open("ab")
-        command = [sys.executable, "manage.py", "runstream", "--port", str(port), *arguments]
-        process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=self._variables, stdout=log, stderr=log)
-        log.close()
+        process = self.run("runstream", "--port", str(port), *arguments)
         self.ports[process.pid] = port
         self._processes.append(process)
         return process
 
-    def health(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    def run(self, *arguments: str, **variables: str) -> Started:
+        """Begin any command on this folder; ``variables`` change its environment."""
+        log = self.folder / "workers.log"
+        return Started(*arguments, folder=settings.BASE_DIR, variables={**self._variables, **variables}, log=log)
+
+    def health(self, process: Started) -> dict[str, Any]:
         """Return what a worker says of itself; nothing while it does not answer."""
         try:
             url = f"http://127.0.0.1:{self.ports[process.pid]}/health"
@@ -101,21 +132,21 @@ class Workers:
             return {}
         return told
 
-    def await_role(self, process: "subprocess.Popen[bytes]", role: str, *, seconds: float = 120) -> None:
+    def await_role(self, process: Started, role: str, *, seconds: float = 120) -> None:
         self._await(process, "role", role, seconds)
 
-    def await_live(self, process: "subprocess.Popen[bytes]", *, seconds: float = 120) -> None:
+    def await_live(self, process: Started, *, seconds: float = 120) -> None:
         """Wait until the worker leads and all its series are up to date."""
         self._await(process, "state", "live", seconds)
 
-    def _await(self, process: "subprocess.Popen[bytes]", name: str, value: str, seconds: float) -> None:
+    def _await(self, process: Started, name: str, value: str, seconds: float) -> None:
         def holds() -> bool:
             assert process.poll() is None, self.log[-3_000:]
             return self.health(process).get(name) == value
 
         eventually(holds, seconds=seconds, every=0.05)
 
-    def role(self, process: "subprocess.Popen[bytes]") -> str:
+    def role(self, process: Started) -> str:
         return str(self.health(process).get("role", ""))
 
     @property
@@ -123,7 +154,7 @@ class Workers:
         """The fencing number of the leader of the only shard."""
         return int((self.folder / "var/stream-1of1.epoch").read_text())
 
-    def finish(self, leader: "subprocess.Popen[bytes]") -> None:
+    def finish(self, leader: Started) -> None:
         """Let the exchange's clock stand still, the leader take all there is, and end it."""
         self._exchange.set_clock(speed=0)
         eventually(lambda: self.health(leader).get("queue_depth") == 0, seconds=30)
@@ -131,11 +162,11 @@ class Workers:
         eventually(lambda: self.health(leader).get("queue_depth") == 0, seconds=30)
         assert self.terminate(leader) == 0
 
-    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+    def kill(self, process: Started) -> None:
         process.kill()
         process.wait()
 
-    def terminate(self, process: "subprocess.Popen[bytes]") -> int:
+    def terminate(self, process: Started) -> int:
         process.terminate()
         return process.wait(_STOP_SECONDS)
 
@@ -153,19 +184,6 @@ class Workers:
     @property
     def log(self) -> str:
         return (self.folder / "workers.log").read_text(errors="replace")
-
-    def candles(self, series: SeriesKey) -> Candles:
-        return CandleStore(self.folder).read(series, start=None, end=None)
-
-    def ledger(self, series: SeriesKey) -> list[sqlite3.Row]:
-        """Return the ledger's rows of a series, as they lie in the database."""
-        with contextlib.closing(sqlite3.connect(self.folder / "db.sqlite3", timeout=20)) as database:
-            database.row_factory = sqlite3.Row
-            found = database.execute(
-                "SELECT * FROM signals_publishedsignal WHERE symbol = ? AND timeframe = ? ORDER BY id",
-                (series.symbol, series.timeframe.value),
-            )
-            return found.fetchall()
 
 
 class Ears:
@@ -187,7 +205,8 @@ class Ears:
             for key, fields in rows:
                 self.messages.append({"seq": int(key.partition(b"-")[0]), **orjson.loads(b"{" + fields[b"m"])})
                 last = key
-            self._is_closing.wait(0.05)
+            if not rows:
+                self._is_closing.wait(0.05)
 
     def signals(self) -> list[dict[str, Any]]:
         return [message for message in list(self.messages) if message["t"] == "signal"]
@@ -214,7 +233,7 @@ def named(rows: list[sqlite3.Row]) -> Found:
     return {tuple(row[name] for name in names) for row in rows}
 
 
-def check_all(rig: Workers, exchange: Replay) -> int:
+def check_all(rig: Kept, exchange: Replay) -> int:
     """Check that nothing is missing, double or changed of what was stored, entered and said; return how many signals.
 
     Every stored candle is the exchange's; the ledger holds what a batch finds after the first that was entered, each
@@ -233,7 +252,7 @@ def check_all(rig: Workers, exchange: Replay) -> int:
         assert all(row["revised_at"] is None for row in rows)
         if rows:
             start = publication_start(rig.folder, series)
-            assert named(rows) == batch(stored, after=start), f"{series}: ledger and batch differ"
+            assert named(rows) == batch(stored, after=start, kinds=rig.kinds), f"{series}: ledger and batch differ"
         missing = {ident(row) for row in rows} - set(said)
         assert not missing, f"{series}: entered and never said: {sorted(missing)[:5]}"
         total += len(rows)

@@ -27,8 +27,8 @@ def test_stream_worker_kill9_at_random(tmp_path: Path) -> None:
         workers(tmp_path, exchange, symbols="BTCUSDT,ETHUSDT", timeframes="1m,5m") as rig,
     ):
         rig.await_live(worker := rig.start())
-        for _ in range(20 if IS_FULL else 6):
-            time.sleep(chance.uniform(0.0, 2.0))  # the moment of the kill is what is drawn
+        for _ in range(20 if IS_FULL else 4):
+            time.sleep(chance.uniform(0.0, 2.0 if IS_FULL else 1.0))  # the moment of the kill is what is drawn
             rig.kill(worker)
             worker = rig.start()
             rig.await_role(worker, "leader")
