@@ -12,7 +12,7 @@ from smcsite import watchdog  # it reads settings
 
 QUEUE = "unheard"
 
-watchdog.BEAT_SECONDS = 0.1
+watchdog.BEAT_SECONDS = 0.1  # type: ignore[attr-defined]
 watchdog.DEAF_AFTER_SECONDS = 1.0
 app = Celery("deaf", broker=settings.CELERY_BROKER_URL)
 app.conf.update(task_default_queue=QUEUE, worker_hijack_root_logger=False)

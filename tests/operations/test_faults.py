@@ -29,6 +29,7 @@ from smcsite.child import Program
 from smcsite.heartbeats import redis_client
 from smcsite.processes import running_processes
 from smcsite.scheduler import LeasedScheduler
+from smcsite.store_watch import DEGRADED, OK, Check
 from smcsite.supervisor import Supervisor
 from tests.factories import walk
 from tests.waiting import eventually
@@ -107,7 +108,7 @@ def test_two_beats(broker: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             for each in schedulers:
                 before = broker.llen("ticks")
                 each.tick()
-                sent[each] += broker.llen("ticks") - before  # type: ignore[operator]
+                sent[each] += broker.llen("ticks") - before
             return sum(sent.values())
 
         eventually(lambda: tick(first, second) >= 3)
@@ -121,7 +122,7 @@ def test_two_beats(broker: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.django_db
 def test_redis_policy_check(broker: Redis) -> None:
     """F75: a worker refuses a Redis that may throw jobs away; one that is full is told of, and a job waits for it."""
-    assert health.broker_check().status == health.OK
+    assert health.broker_check().status == OK
     service._check_broker()
     broker.config_set("maxmemory", "1gb")
     broker.config_set("maxmemory-policy", "allkeys-lru")
@@ -130,9 +131,9 @@ def test_redis_policy_check(broker: Redis) -> None:
         service._check_broker()
     broker.config_set("maxmemory-policy", "noeviction")
     service._check_broker()
-    assert health.broker_check().status == health.OK
+    assert health.broker_check().status == OK
     broker.config_set("maxmemory", "1")
-    assert health.broker_check() == health.Check(health.DEGRADED, "Redis is out of memory")
+    assert health.broker_check() == Check(DEGRADED, "Redis is out of memory")
 
 
 @pytest.mark.django_db(transaction=True)
