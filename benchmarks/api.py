@@ -1,0 +1,217 @@
+"""How fast the API answers, beside a view that does nothing: ``python benchmarks/api.py [--quick]``.
+
+A web process as in service serves a store of a million candles. An empty Django view is added to it, behind the same
+middleware, so that what is left between the two is what the API does. Times are those of a client on this machine
+that keeps its connection, so they include what the client itself takes.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median, quantiles
+from threading import Thread
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from markets.candles import Candles  # noqa: E402
+from markets.series import SeriesKey  # noqa: E402
+from markets.store import CandleStore, Source  # noqa: E402
+from smcsite.embedded import free_port, start_server  # noqa: E402
+
+MINUTE = 60_000
+SERIES = SeriesKey.of("BTCUSDT", "1m")
+CONNECTIONS = 4
+CANDLES = "/api/v1/candles/?symbol=BTCUSDT&timeframe=1m&limit=1000"
+
+
+def candles(n: int) -> Candles:
+    rng = np.random.default_rng(1)
+    close = np.round(30_000 * np.exp(rng.normal(0, 5e-4, n).cumsum()), 2)
+    open_ = np.concatenate([[30_000.0], close[:-1]])
+    spread = np.round(rng.exponential(8, (2, n)), 2)
+    high, low = np.maximum(open_, close) + spread[0], np.minimum(open_, close) - spread[1]
+    times = 1_672_531_200_000 + np.arange(n, dtype=np.int64) * MINUTE
+    return Candles(times, open_, high, low, close, rng.exponential(12, n).round(5))
+
+
+def serve(port: int) -> None:
+    """Serve as ``smcsite.web`` does, with one view more."""
+    import django  # noqa: PLC0415 - this process alone is a server
+    import uvicorn  # noqa: PLC0415
+    from django.http import HttpResponse  # noqa: PLC0415
+    from django.urls import path  # noqa: PLC0415
+
+    django.setup()
+    from markets.services.pairs import ensure_series  # noqa: PLC0415
+    from smcsite import urls  # noqa: PLC0415
+    from smcsite.asgi import application  # noqa: PLC0415
+    from smcsite.web import configuration  # noqa: PLC0415
+
+    ensure_series(SERIES)
+    urls.urlpatterns.insert(0, path("empty", lambda _request: HttpResponse()))
+    uvicorn.Server(configuration(application, host="127.0.0.1", port=port)).run()
+
+
+class Connection:
+    """One kept connection, and the least that a client can do."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._left = b""
+
+    def get(self, path: str) -> int:
+        """Ask, read the whole answer, and return how long its body was."""
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        head, _, body = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(head.decode())
+        length = next(int(line[16:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: "))
+        while len(body) < length:
+            body += self._socket.recv(1 << 18)
+        return length
+
+    def _until(self, mark: bytes) -> bytes:
+        text = b""
+        while mark not in text:
+            text += self._socket.recv(1 << 18)
+        return text
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Ask for an answer of unknown length, and yield it as it comes."""
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        while piece := self._socket.recv(1 << 18):
+            yield piece
+
+
+@contextlib.contextmanager
+def service(rows: int) -> Iterator[tuple[int, int]]:
+    """A web process on a store of its own; yields its port and its process id."""
+    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name:
+        folder, port = Path(name), free_port()
+        CandleStore(folder / "data").merge(SERIES, candles(rows), source=Source.ARCHIVE)
+        redis = start_server(folder / "redis")
+        variables = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "smcsite.settings", "MARKET_SOURCE": "binance", "DATA_DIR": str(folder / "data"),
+            "REPORTS_DIR": str(folder / "reports"), "REDIS_URL": redis.url, "DATABASE_URL": "", "SHARED_SECRET": "",
+            "RATE_LIMIT": "1000000/s", "LOG_LEVEL": "WARNING",
+        }  # fmt: skip
+        (folder / "data/var").mkdir(exist_ok=True)
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(migrate, cwd=ROOT, env=variables, check=True)
+        command = [sys.executable, __file__, "--serve", str(port)]
+        web = subprocess.Popen(command, cwd=ROOT, env=variables)
+        try:
+            await_port(port)
+            yield port, web.pid
+        finally:
+            web.terminate()
+            web.wait(20)
+            redis.process.kill()
+            redis.process.wait()
+
+
+def await_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise SystemExit("the server does not answer")
+
+
+def milliseconds(port: int, path: str, *, times: int) -> list[float]:
+    """Return what single requests took, one after the other."""
+    connection, taken = Connection(port), []
+    for _ in range(times + 20):
+        began = time.perf_counter()
+        connection.get(path)
+        taken.append((time.perf_counter() - began) * 1000)
+    return taken[20:]
+
+
+def rate(port: int, path: str, *, seconds: float) -> float:
+    """Return how many requests a second are answered to some clients at once."""
+    until, counts = time.perf_counter() + seconds, [0] * CONNECTIONS
+
+    def ask(number: int) -> None:
+        connection = Connection(port)
+        while time.perf_counter() < until:
+            connection.get(path)
+            counts[number] += 1
+
+    threads = [Thread(target=ask, args=(number,)) for number in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / seconds
+
+
+def memory(pid: int, name: str) -> float:
+    """Return a process's memory in MB: ``VmRSS`` now, ``VmHWM`` at its highest."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit(f"/proc/{pid}/status has no {name}")
+
+
+def download(port: int, pid: int, *, rows: int, format_: str) -> None:
+    """Show how fast a million candles stream, and what that costs the server in memory."""
+    before = memory(pid, "VmRSS")
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the highest so far is forgotten
+    path = f"/api/v1/candles/?symbol=BTCUSDT&timeframe=1m&from=2023-01-01&format={format_}"
+    began, size, lines = time.perf_counter(), 0, 0
+    for piece in Connection(port).stream(path):
+        size, lines = size + len(piece), lines + piece.count(b"\n")
+    seconds = time.perf_counter() - began
+    if format_ == "csv" and lines < rows:
+        raise SystemExit(f"{lines} lines of {rows} candles arrived")
+    show(f"{rows:,} candles as {format_}, rows a second", rows / seconds, limit="200000" if format_ == "csv" else "")
+    show(f"  of {size / 1e6:.0f} MB; memory of the server rises by, MB", memory(pid, "VmHWM") - before)
+
+
+def show(what: str, figure: float, *, limit: str = "") -> None:
+    print(f"{what:<64}{figure:>12,.2f}{limit:>10}".rstrip(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve)
+        return
+    rows, times, seconds = (200_000, 200, 2.0) if options.quick else (1_000_000, 1_000, 5.0)
+    print(f"{'':<64}{'figure':>12}{'limit':>10}")
+    with service(rows) as (port, pid):
+        empty, full = (milliseconds(port, path, times=times) for path in ("/empty", CANDLES))
+        show("empty view, ms, median", median(empty))
+        show("1,000 candles as JSON, ms, median", median(full), limit="6")
+        show("1,000 candles as JSON, ms, p95", quantiles(full, n=20)[-1])
+        rates: dict[str, list[float]] = {path: [] for path in ("/empty", CANDLES)}
+        for _ in range(3):  # in turn, so that both see the same neighbours
+            for path, found in rates.items():
+                found.append(rate(port, path, seconds=seconds))
+        per_second = {path: median(found) for path, found in rates.items()}
+        show("empty view, requests a second", per_second["/empty"])
+        show("1,000 candles as JSON, requests a second", per_second[CANDLES])
+        show("  share of the empty view's rate", per_second[CANDLES] / per_second["/empty"], limit="0.6")
+        # Once to fill the store's cache, which has a cap of its own: what is left is what a download takes.
+        for format_ in ("csv", "csv", "parquet"):
+            download(port, pid, rows=rows, format_=format_)
+
+
+if __name__ == "__main__":
+    main()
