@@ -188,8 +188,26 @@ def closing_together(seconds: float) -> None:
     count = sum(len(ends[each]) for each in whole)
     print(
         f"200 pairs closing together, {len(whole)} minutes, {count} signals: "
-        f"frames spread over {max(spans, default=0):.0f} ms; last signal after the last frame, ms: {shares(lasts)}"
+        f"frames spread over {max(spans, default=0):.0f} ms; last signal after the last frame, ms: {shares(lasts)}; "
+        f"the engine's share {engine_share(len(symbols)):.1f} ms"
     )
+
+
+def engine_share(pairs: int) -> float:
+    """Return the ms in which the engine, on both scales, takes one candle of each pair."""
+    from signals.engine import SCALES, Detector, scale_params  # noqa: PLC0415
+    from tests.factories import walk  # noqa: PLC0415
+
+    detectors = [Detector(scale_params(scale)) for scale in SCALES for _ in range(pairs)]
+    candles = walk(1, 1_500)
+    for detector in detectors:
+        detector.run(candles.first(1_440))
+    lasts = list(candles.take(slice(1_440, None)))
+    began = time.perf_counter()
+    for candle in lasts:
+        for detector in detectors:
+            detector.step(candle)
+    return (time.perf_counter() - began) * 1000 / len(lasts)
 
 
 async def fan_out(running: Service, rounds: int = 20) -> list[float]:

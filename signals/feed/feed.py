@@ -76,7 +76,8 @@ class Feed:
                 self._look_around(now)
                 for key in self._handle_waiting():
                     self._begin_next(key, time.monotonic())
-                for key in list(self.series):
+                # Those whose forming candle has waited longest come first: when time is short, not all have their turn.
+                for key in sorted(self.series, key=lambda each: self.series[each].previewed_at):
                     self._begin_next(key, now)
         finally:
             self._end()
@@ -171,6 +172,9 @@ class Feed:
         followed = self.series.get(key)
         job = followed.next_job(now) if followed is not None else None
         if followed is None or job is None:
+            return
+        if job == Job.PREVIEW and self._fast.waiting >= _FAST_THREADS:
+            # When hundreds close in one second, each of their candles goes before any that is still forming.
             return
         followed.job, work = job, followed.work
         if job == Job.RECOVER:

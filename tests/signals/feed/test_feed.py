@@ -1,0 +1,69 @@
+"""What the feed does first when there is more to do than time."""
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from markets.candles import Candle
+from markets.exchanges import CandleUpdate
+from markets.series import SeriesKey
+from signals.feed.feed import Feed
+from signals.feed.followed import Followed, Job
+from signals.feed.series import Taken
+from signals.feed.vitals import Vitals
+from tests.waiting import eventually
+
+SERIES = SeriesKey.parse("BTCUSDT:1m")
+OPEN = 1_717_243_200_000
+
+
+class Work:
+    """Stands for the work of a series and notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def preview(self, update: CandleUpdate) -> None:
+        self.done.append("preview")
+
+    def take(self, updates: list[CandleUpdate]) -> Taken:
+        self.done.append("take")
+        return Taken(updates[-1].candle.open_time, len(updates))
+
+
+def update(*, is_closed: bool) -> CandleUpdate:
+    candle = Candle(OPEN, 1.0, 1.0, 1.0, 1.0, 1.0)
+    now = time.monotonic()
+    return CandleUpdate(SERIES, candle, is_closed=is_closed, event_time=OPEN + 60_000, received_at=now, flow=None)
+
+
+@pytest.fixture
+def feed() -> Any:
+    around: Any = SimpleNamespace(exchange=SimpleNamespace(open_stream=lambda: None))
+    publisher: Any = None
+    return Feed(around, publisher, Vitals())
+
+
+def test_a_closed_candle_goes_before_those_that_form_while_the_lane_is_full(feed: Any) -> None:
+    work: Any = Work()
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+    is_over = threading.Event()
+    for number in range(40):
+        feed._fast.submit(number, is_over.wait)
+    followed.note_update(update(is_closed=False))
+    feed._begin_next(SERIES, time.monotonic())
+    assert feed.series[SERIES].job is None
+    assert feed.series[SERIES].forming is not None
+    followed.note_update(update(is_closed=True))
+    feed._begin_next(SERIES, time.monotonic())
+    assert feed.series[SERIES].job == Job.TAKE
+    is_over.set()
+    eventually(lambda: work.done == ["take"] and not feed._fast.waiting)
+    followed.job = None
+    followed.note_update(update(is_closed=False))
+    feed._begin_next(SERIES, time.monotonic())
+    eventually(lambda: work.done == ["take", "preview"])
+    feed._fast.close()
