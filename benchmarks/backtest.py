@@ -40,7 +40,9 @@ def market(count: int) -> Candles:
     opens = np.concatenate([[0.0], moves[:-1, -1].cumsum()])
     path = np.round(20_000.0 * np.exp(opens[:, None] + np.hstack([np.zeros((count, 1)), moves])), 2)
     times = np.arange(count, dtype=np.int64) * Timeframe.M1.milliseconds
-    return Candles(times, path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1], rng.uniform(1.0, 9.0, count))
+    # Columns of their own, as the store gives them.
+    first, last = path[:, 0].copy(), path[:, -1].copy()
+    return Candles(times, first, path.max(axis=1), path.min(axis=1), last, rng.uniform(1.0, 9.0, count))
 
 
 def show_run(candles: Candles) -> tuple[Result, float]:

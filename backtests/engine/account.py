@@ -170,7 +170,7 @@ def _trades(markets: Sequence[Market], orders: Sequence[Orders], book: Book) -> 
     # In order of entry, and of several entries at one time in the order in which they were made.
     rank = np.empty(len(book.outcomes), np.int64)
     rank[book.events["order"]] = np.arange(len(book.events))
-    rows = rows[np.argsort(rank[rows["order"]], kind="stable")]
+    rows = rows.take(np.argsort(rank[rows["order"]], kind="stable"))
     kinds = np.concatenate([_kinds(m, o) for m, o in zip(markets, orders, strict=True)])
     times = np.concatenate([m.candles.open_time[o.bar] for m, o in zip(markets, orders, strict=True)])
     atr = np.concatenate([each.atr for each in orders])

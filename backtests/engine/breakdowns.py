@@ -9,7 +9,7 @@ from scipy.special import stdtr
 
 from backtests.engine.ledger import Trades
 from backtests.engine.metrics import TOLERANCE
-from markets.candles import TimeArray
+from markets.candles import FloatArray, TimeArray
 from signals.engine.table import TextArray
 
 # Fewer trades than this tell little; the group is flagged.
@@ -36,7 +36,8 @@ def breakdowns(trades: Trades, timeframe: str) -> dict[str, list[dict[str, Any]]
         "volatility": lambda: volatility_regime(closed),
         "exit_reason": lambda: closed.exit_reason,
     }
-    return {name: _table(labels(), closed) for name, labels in groups.items()}
+    r, net = closed.r, closed.net
+    return {name: _table(labels(), r, net) for name, labels in groups.items()}
 
 
 def weekday(times: TimeArray) -> TextArray:
@@ -54,9 +55,9 @@ def volatility_regime(closed: Trades) -> TextArray:
     return text
 
 
-def _table(labels: NDArray[Any], closed: Trades) -> list[dict[str, Any]]:
+def _table(labels: NDArray[Any], r: FloatArray, net: FloatArray) -> list[dict[str, Any]]:
     names, group = _grouped(labels)
-    r, net, size = closed.r, closed.net, len(names)
+    size = len(names)
     count = np.bincount(group, minlength=size)
     wins = np.bincount(group, weights=r > TOLERANCE, minlength=size)
     mean = np.bincount(group, weights=r, minlength=size) / np.maximum(count, 1)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from markets.candles import Candles, FloatArray
 from markets.series import Timeframe
 from signals.engine import Detector, Params, SignalTable
 from signals.engine.compiled import entry
+from signals.engine.kinds import Kind
 from signals.engine.table import IndexArray
 
 
@@ -38,6 +38,7 @@ class Market:
     filters: Filters = field(default=Filters())
     detail: Candles | None = None
     detail_timeframe: Timeframe | None = None
+    _numbers: dict[tuple[int, ...], IndexArray] = field(default_factory=dict)
 
     def atr(self, bars: IndexArray) -> FloatArray:
         """Return the average true range at ``bars``, shape (m,), quote currency (docs/concepts.md)."""
@@ -45,9 +46,14 @@ class Market:
         _atr_at(bars, (candles.high, candles.low, candles.close), self.atr_period, found)
         return found
 
-    def rows(self, *kinds: int) -> NDArray[Any]:
+    def rows(self, *kinds: int) -> IndexArray:
         """Return the numbers of the signals of ``kinds``, in emission order, shape (m,)."""
-        return np.flatnonzero(np.isin(self.table.rows["kind"], kinds))
+        if kinds not in self._numbers:
+            is_wanted = np.zeros(1 + max(Kind), bool)
+            is_wanted[list(kinds)] = True
+            # Kept, for the runs of a sweep ask again and again.
+            self._numbers[kinds] = np.flatnonzero(is_wanted[self.table.rows["kind"]])
+        return self._numbers[kinds]
 
 
 def detect(candles: Candles, params: Params) -> SignalTable:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backtests.engine.costs import round_mirrored_down
 from backtests.engine.layout import EVENT, Outcome, RecordArray, zeros
 from backtests.engine.market import Market
-from markets.candles import BoolArray, FloatArray
+from markets.candles import BoolArray, FloatArray, TimeArray
 from signals.engine.compiled import entry
 from signals.engine.table import IndexArray
 
@@ -53,14 +53,14 @@ def orders_of(
     last_bar: IndexArray | None = None,
 ) -> Orders:
     """Return one order for each of ``signals`` (numbers), in its direction, from its confirm bar."""
-    rows = market.table.rows[signals]
-    bar = rows["confirm_idx"].astype(np.int64)
-    none = np.full(len(rows), np.nan)
+    rows = market.table.rows
+    bar = rows["confirm_idx"][signals].astype(np.int64)
+    none = np.full(len(bar), np.nan)
     return Orders(
         bar=bar,
-        side=rows["direction"].astype(np.int64),
+        side=rows["direction"][signals].astype(np.int64),
         signal=signals,
-        score=np.ascontiguousarray(rows["strength"]),
+        score=rows["strength"][signals],
         limit=none if limit is None else limit,
         stop=none if stop is None else stop,
         distance=none if distance is None else distance,
@@ -103,10 +103,22 @@ def schedule(
             for market, each in zip(markets, orders, strict=True)
         ]
     )
-    number = events["order"]
+    order = _in_order(events, known[events["order"]], scores[events["order"]])
+    return events.take(order), np.concatenate(outcomes)
+
+
+def _in_order(events: RecordArray, known: TimeArray, scores: FloatArray) -> IndexArray:
+    """Return the order in which events are tried: by time, and at one time by the rules."""
+    order = np.argsort(events["time"], kind="stable")
+    time = events["time"][order]
+    # Most have their moment to themselves, and a sort by six columns takes as long as the walk.
+    with_next = time[1:] == time[:-1]
+    shared = np.flatnonzero(np.append(with_next, False) | np.append(False, with_next))
+    some = order[shared]
     # Pairs are in order of their symbols, orders within a pair in order of emission.
-    order = np.lexsort((number, events["pair"], -scores[number], known[number], events["is_limit"], events["time"]))
-    return events[order], np.concatenate(outcomes)
+    columns = (events["order"], events["pair"], -scores, known, events["is_limit"], events["time"])
+    order[shared] = some[np.lexsort([column[some] for column in columns])]
+    return order
 
 
 def _events(market: Market, orders: Orders, window: Window) -> tuple[RecordArray, NDArray[np.int8]]:

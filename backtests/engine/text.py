@@ -29,14 +29,23 @@ def equity_rows(header: bytes, time: TimeArray, equity: FloatArray, drawdown: Fl
 
 @entry
 def _write_rows(time: Any, equity: Any, drawdown: Any, text: Any, at: int) -> int:
+    values = size = 0
     for i in range(len(time)):
         at = _write_whole(text, at, np.uint64(time[i]))
+        if i > 0 and equity[i] == equity[i - 1] and drawdown[i] == drawdown[i - 1]:
+            # Most of the time an account holds nothing, and the row goes on as the one before.
+            for k in range(size):
+                text[at + k] = text[values + k]
+            values, at = at, at + size
+            continue
+        values = at
         text[at] = _COMMA
         at = _write_decimal(text, at + 1, equity[i])
         text[at] = _COMMA
         at = _write_decimal(text, at + 1, drawdown[i])
         text[at] = _NEWLINE
         at += 1
+        size = at - values
     return at
 
 
