@@ -59,7 +59,8 @@ class StrategyField(serializers.ChoiceField):
         super().__init__(choices=list(STRATEGIES), **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
-        if data not in STRATEGIES:
+        # A list or an object cannot even be looked up.
+        if not isinstance(data, str) or data not in STRATEGIES:
             raise serializers.ValidationError(_unknown("strategy", str(data), list(STRATEGIES)))
         return data
 

@@ -21,7 +21,7 @@ WRITE_TIMES = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC
 FORMATS = ("json", "csv", "parquet")
 _FIRST_YEAR, _LAST_YEAR = 2009, 2100
 _ALIASES = {"tf": "timeframe", "from_date": "from", "to_date": "to"}
-_WHOLE = re.compile(r"-?[0-9]{1,15}", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]{2,32})?", re.ASCII)
 
 

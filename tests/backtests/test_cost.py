@@ -59,6 +59,8 @@ def test_a_cost_is_refused_where_a_run_would_be(client: Client, series: SeriesKe
         ({"symbol": series.symbol, "timeframe": "1h"}, 422),
         ({"symbol": series.symbol, "timeframe": "15m", "from": "2099-01-01"}, 422),
         ({"symbol": series.symbol, "timeframe": "15m", "magic": 1}, 400),
+        ({"symbol": series.symbol, "timeframe": "15m", "strategy": ["breakout"]}, 400),
+        ({"symbol": series.symbol, "timeframe": "15m", "strategy": {}}, 400),
     ):
         assert ask(client, body, "?dry_run=1").status_code == status, body
     assert ask(client, {"symbol": series.symbol, "timeframe": "15m"}, "?dry_run=perhaps").status_code == 400
