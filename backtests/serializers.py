@@ -17,6 +17,7 @@ from backtests.engine.spec import BacktestSpec, all_parameters, parameters_for
 from backtests.engine.strategies import STRATEGIES, Breakout
 from backtests.models import Analysis, Backtest
 from markets.errors import InvalidInputError
+from markets.moments import iso_times
 from markets.serializers import (
     FORMATS,
     JobSerializer,
@@ -24,7 +25,6 @@ from markets.serializers import (
     RangeQuery,
     TimeframeField,
     WholeField,
-    iso_times,
     row_number,
 )
 from markets.series import SYMBOL_PATTERN

@@ -11,7 +11,6 @@ from django.utils.safestring import SafeString
 from markets.errors import ConflictError
 from markets.models import Backfill, ExchangeGap, Job, Pair, Revision, Series
 from markets.services.jobs import request_cancel
-from markets.tasks import submit_backfill
 
 
 class SeriesInline(admin.TabularInline):
@@ -44,6 +43,9 @@ class PairAdmin(admin.ModelAdmin):
 
     @admin.action(description="Fetch missing history of the selected pairs")
     def fetch_history(self, request: HttpRequest, pairs: QuerySet[Pair]) -> None:
+        # Every command reads the admin's modules, and few need the clients of exchanges that backfills bring along.
+        from markets.tasks import submit_backfill  # noqa: PLC0415
+
         count = 0
         for pair in pairs.prefetch_related("series"):
             for row in pair.series.all():

@@ -9,8 +9,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from markets.models import Backfill, Pair
+from markets.moments import iso, parse_time
 from markets.selectors import known_series, timeframes_of
-from markets.serializers import iso, parse_time
 from markets.series import SYMBOL_PATTERN, Timeframe
 
 TIMEFRAMES = [(each.value, each.value) for each in Timeframe]

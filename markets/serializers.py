@@ -2,64 +2,22 @@
 
 import math
 import re
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from markets.candles import Candles, TimeArray
+from markets.candles import Candles
 from markets.errors import InvalidInputError, TooLargeError
 from markets.models import Job, Pair
+from markets.moments import iso, iso_times, parse_time
 from markets.selectors import SeriesCoverage, coverage_of
 from markets.series import SYMBOL_PATTERN, Timeframe
 
-# How orjson writes arrays of times as ``iso`` does.
-WRITE_TIMES = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 FORMATS = ("json", "csv", "parquet")
-_FIRST_YEAR, _LAST_YEAR = 2009, 2100
 _ALIASES = {"tf": "timeframe", "from_date": "from", "to_date": "to"}
 _WHOLE = re.compile(r"-?[0-9]{1,16}", re.ASCII)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]{2,32})?", re.ASCII)
-
-
-def iso(time: int | None) -> str | None:
-    """Write a time (UTC ms) as the API does: 2024-01-31T15:45:00Z, with milliseconds only where there are any."""
-    if time is None:
-        return None
-    text = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds" if time % 1000 else "seconds")
-    return text.replace("+00:00", "Z")
-
-
-def iso_times(times: TimeArray) -> list[str]:
-    """Write whole seconds (UTC ms, shape (n,)) as ``iso`` does, many at once."""
-    # orjson writes them six times as fast as NumPy.
-    texts: list[str] = orjson.loads(orjson.dumps(times.astype("datetime64[ms]"), option=WRITE_TIMES))
-    return texts
-
-
-def parse_time(text: str) -> int:
-    """Read a date or a timestamp as UTC ms; one without a zone is UTC.
-
-    Raises ``ValueError`` that says what is expected.
-    """
-    expected = "a date such as 2024-01-31 or a timestamp such as 2024-01-31T15:45:00Z"
-    if _DATE.fullmatch(text.strip()) is None:
-        raise ValueError(expected)
-    try:
-        # A plus sign in a query string arrives as a space.
-        moment = datetime.fromisoformat(
-            re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", text.strip()) if "T" in text else text.strip()
-        )
-    except ValueError:
-        raise ValueError(expected) from None
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        raise ValueError(f"{expected}, from {_FIRST_YEAR} to {_LAST_YEAR}")
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
 
 
 def row_number(text: str) -> int | None:

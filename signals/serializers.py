@@ -8,6 +8,7 @@ from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from markets.moments import iso
 from markets.serializers import (
     FORMATS,
     NumberField,
@@ -17,7 +18,6 @@ from markets.serializers import (
     TimeField,
     TimeframeField,
     WholeField,
-    iso,
 )
 from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Kind, scale_params

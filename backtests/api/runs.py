@@ -33,8 +33,8 @@ from backtests.tasks import submit_backtest
 from markets.api.answers import Columns, chunk_answer, file_answer, json_answer, unchanged_answer
 from markets.api.backfills import IDEMPOTENCY
 from markets.api.jobs import JobQuery, cancel_job, find_job, job_page, visible_jobs
+from markets.moments import iso
 from markets.selectors import require_pair
-from markets.serializers import iso
 
 _PART = 65_536
 

@@ -16,7 +16,7 @@ from backtests.selectors import MAX_CANDLES, MAX_CANDLES_NOW, Inputs, read_input
 from backtests.services.origin import code_commit
 from markets.errors import ConflictError
 from markets.models import JobState
-from markets.serializers import iso
+from markets.moments import iso
 from markets.services import jobs
 
 _SHOWN_SYMBOLS = 3

@@ -11,7 +11,7 @@ import orjson
 from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
 from rest_framework.request import Request
 
-from markets.serializers import WRITE_TIMES
+from markets.moments import WRITE_TIMES
 from markets.store.export import parquet_chunks
 
 Columns = dict[str, Any]  # equal lengths: arrays or lists

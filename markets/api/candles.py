@@ -16,8 +16,9 @@ from rest_framework.views import APIView
 
 from markets.api.answers import Columns, file_answer, unchanged_answer
 from markets.candles import COLUMNS, Candles
+from markets.moments import iso_times
 from markets.selectors import candle_store, require_pair
-from markets.serializers import CandleQuery, CandleSerializer, candle_rows, iso_times
+from markets.serializers import CandleQuery, CandleSerializer, candle_rows
 from markets.series import SeriesKey
 from markets.store import CandleStore
 

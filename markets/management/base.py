@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
-from markets.serializers import parse_time
+from markets.moments import parse_time
 
 
 class SmcCommand(BaseCommand):

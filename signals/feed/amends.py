@@ -8,7 +8,7 @@ from django.utils import timezone
 from redis import Redis
 
 from markets.errors import NotFoundError
-from markets.serializers import parse_time
+from markets.moments import parse_time
 from markets.series import SeriesKey
 from signals.feed.wishes import Shard
 from signals.models import PublishedSignal

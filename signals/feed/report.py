@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from markets.exchanges import StreamHealth
-from markets.serializers import iso
+from markets.moments import iso
 from markets.series import SeriesKey
 from signals.feed.feed import Feed
 from signals.feed.followed import Followed, State

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from markets.models import Job
-from markets.serializers import JobSerializer, iso
+from markets.moments import iso
+from markets.serializers import JobSerializer
 from signals.push.channels import KEPT, STATUS, ChannelName, channel_layer, group_of, stream_key
 from signals.push.messages import body, with_head
 from signals.push.rings import Reader, Ring

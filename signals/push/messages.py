@@ -7,7 +7,7 @@ import orjson
 from django.template.loader import get_template
 
 from markets.candles import Candle
-from markets.serializers import iso
+from markets.moments import iso
 from markets.series import SeriesKey
 from signals.push.channels import SIGNALS, candles_channel
 from signals.serializers import signal_json

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from markets.moments import iso
 from markets.selectors import candle_store
-from markets.serializers import iso
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
 from signals.log import LogView

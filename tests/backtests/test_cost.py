@@ -13,7 +13,7 @@ from backtests.engine.spec import BacktestSpec
 from backtests.models import Backtest
 from backtests.selectors import MAX_CANDLES, settle
 from backtests.services.running import run_now
-from markets.serializers import iso
+from markets.moments import iso
 from markets.series import SeriesKey, Timeframe
 from tests.backtests.conftest import store_walk
 

@@ -17,7 +17,7 @@ from backtests.services.running import folder_name, run_inputs
 from markets.candles import Gap
 from markets.errors import InvalidInputError
 from markets.management.base import SmcCommand, moment
-from markets.serializers import iso, parse_time
+from markets.moments import iso, parse_time
 from markets.series import Timeframe
 
 _SHOWN_HOLES = 5

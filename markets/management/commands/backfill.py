@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from markets.management.base import ProgressLine, SmcCommand, ensure_tables, moment
-from markets.serializers import iso
+from markets.moments import iso
 from markets.series import SeriesKey, Timeframe
 from markets.services.backfilling import BackfillSource, Filled, Plan, backfill, plan_backfill
 from markets.services.exchange import open_exchange

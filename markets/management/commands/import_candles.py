@@ -8,8 +8,8 @@ from django.core.management.base import CommandParser
 from markets.candles import Gap
 from markets.errors import InvalidInputError
 from markets.management.base import ProgressLine, SmcCommand, ensure_tables
+from markets.moments import iso
 from markets.selectors import candle_store
-from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.services.recording import record

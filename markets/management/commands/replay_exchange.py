@@ -13,6 +13,7 @@ from django.core.management.base import CommandParser
 from markets.candles import Candles
 from markets.errors import InvalidInputError, NoCandlesError
 from markets.management.base import SmcCommand, moment
+from markets.moments import iso
 from markets.replay.clock import VirtualClock
 from markets.replay.faults import read_script
 from markets.replay.market import Market
@@ -20,7 +21,6 @@ from markets.replay.recorded import RecordedMarket
 from markets.replay.server import ReplayExchange, listening_socket, make_server
 from markets.replay.synthetic import SyntheticMarket
 from markets.selectors import candle_store
-from markets.serializers import iso
 from markets.series import SeriesKey, Timeframe, parse_symbol
 from markets.store import CandleStore, read_foreign
 

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from markets.management.base import ProgressLine, SmcCommand
+from markets.moments import iso
 from markets.selectors import candle_store
-from markets.serializers import iso
 from markets.store import Verified
 
 _SHOWN_GAPS = 20
