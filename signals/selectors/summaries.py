@@ -12,12 +12,12 @@ from markets.selectors import candle_store
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
 from signals.log import LogView
-from signals.log.months import month_of
+from signals.log.months import month_start
 from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals, statuses
 from signals.selectors.logs import fresh_view, mends, stored_series
 
 _MOST_COUNTS = 20_000
-_counts: dict[tuple[Path, int, SignalFilter], int] = {}
+_counts: dict[tuple[Path, int, int, SignalFilter], int] = {}
 
 
 @mends
@@ -50,10 +50,10 @@ def total(filter_: SignalFilter) -> int:
 
 
 def _count(view: LogView, number: int, filter_: SignalFilter) -> int:
-    """Return how many signals of a month match; of months that are over it is remembered."""
-    # No signal joins a month that is over, but what becomes of those it has goes on.
-    is_settled = number < month_of(view.through) and (filter_.status, filter_.as_of, filter_.higher) == (None,) * 3
-    key = (view.folder, number, filter_)
+    """Return how many signals of a month match; it is remembered until the month has another candle."""
+    # A log only grows, so which signals there are is settled by how far it goes; what becomes of them is not.
+    is_settled = (filter_.status, filter_.as_of, filter_.higher) == (None, None, None)
+    key = (view.folder, number, min(view.through, month_start(number + 1)), filter_)
     if is_settled and key in _counts:
         return _counts[key]
     found = len(matching(view, view.month(number, as_of=filter_.as_of), filter_))
