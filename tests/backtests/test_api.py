@@ -2,12 +2,14 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 
 from backtests import tasks
@@ -18,8 +20,10 @@ from backtests.models import Backtest
 from backtests.selectors import report_shelf
 from backtests.services import running
 from markets.models import Job
+from markets.moments import iso
 from markets.selectors import candle_store
-from markets.series import SeriesKey
+from markets.series import SeriesKey, Timeframe
+from markets.services.pairs import ensure_series
 from markets.store import Source
 from tests.backtests.conftest import COUNT, store_walk
 from tests.factories import walk
@@ -85,6 +89,24 @@ def test_new_candles_make_a_new_run(client: Client, series: SeriesKey) -> None:
     second = client.get("/api/v1/backtest/", SPEC).json()
     assert second["id"] != first["id"]
     assert second["metrics"]["bars"] == COUNT + 200
+
+
+def test_a_run_over_a_hole_says_so_everywhere(client: Client, data_root: Path, tmp_path: Path) -> None:
+    candles = walk(5, COUNT, timeframe=Timeframe.M15)
+    key = SeriesKey("BTCUSDT", Timeframe.M15)
+    first, after = int(candles.open_time[1_000]), int(candles.open_time[1_010])
+    for part in (candles.between(None, first), candles.between(after, None)):
+        candle_store().merge(key, part, source=Source.FILE)
+    ensure_series(key)
+    told = client.get("/api/v1/backtest/", SPEC).json()
+    assert told["metrics"]["bars"] == COUNT - 10
+    assert told["metrics"]["provenance"]["holes"] == [["BTCUSDT", first, after]]
+    assert "The candles have gaps" in client.get(f"/web/backtest/{told['id']}").text
+    said = io.StringIO()
+    call_command("backtest", symbol="BTCUSDT", timeframe="15m", out_dir=tmp_path / "report", stdout=said)
+    assert f"note: BTCUSDT has 1 holes in the range: {iso(first)} x10" in said.getvalue()
+    written = json.loads((tmp_path / "report" / "metrics.json").read_bytes())
+    assert written["provenance"]["holes"] == [["BTCUSDT", first, after]]
 
 
 def test_quick_runs_are_not_in_the_list(client: Client, series: SeriesKey) -> None:

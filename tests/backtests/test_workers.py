@@ -217,12 +217,22 @@ def test_backtest_exactly_one_result(workers: Workers) -> None:
     assert quiet.metrics == told
 
 
-def test_a_sweep_survives_a_killed_worker(workers: Workers) -> None:
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("sweep", {"axes": {"stop_atr": [1.0 + k / 4 for k in range(16)], "swing_length": [3, 5, 8, 12, 20, 30]}}),
+        (
+            "walk_forward",
+            {"axes": {"stop_atr": [1.0, 2.0], "swing_length": [3, 12]}, "windows": 16, "min_trades": 1},
+        ),
+    ],
+    ids=["sweep", "walk-forward"],
+)
+def test_an_analysis_survives_a_killed_worker(workers: Workers, method: str, options: dict[str, Any]) -> None:
     """Its parts are shared by the pool; whoever dies, the rest goes on, and what was done stays done."""
     workers.worker()
-    axes = {"stop_atr": [1.0 + k / 4 for k in range(16)], "swing_length": [3, 5, 8, 12, 20, 30]}
     spec = BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "15m"})
-    job = tasks.submit_analysis(analysing.new_analysis("sweep", spec, {"axes": axes}))
+    job = tasks.submit_analysis(analysing.new_analysis(method, spec, options))
     await_state(job, RUNNING)
     eventually(lambda: job.parts.exclude(finished_at=None).exists(), seconds=60, every=0.005)
     os.kill(int(job.worker.split(":")[1]), signal.SIGKILL)
