@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -43,7 +44,7 @@ def report_files(result: Result) -> Files:
     trades, curve = _table(result.trades.columns()), result.equity.columns()
     return {
         f"{TRADES}.parquet": _parquet(trades),
-        f"{EQUITY}.parquet": _parquet(pa.table(curve)),
+        f"{EQUITY}.parquet": _parquet(_table(curve)),
         f"{TRADES}.csv": _csv(trades),
         f"{EQUITY}.csv": equity_csv(curve),
         METRICS: orjson.dumps(result.metrics, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
@@ -54,21 +55,39 @@ def equity_csv(curve: Mapping[str, Any]) -> Data:
     """Return one row a bar, with eight decimals; the Parquet twin holds every digit."""
     equity = curve["equity"]
     if len(equity) and max(-equity.min(), equity.max()) >= LARGEST:
-        return _csv(pa.table(curve))
+        return _csv(_table(curve))
     return equity_rows(f"{','.join(curve)}\n".encode(), curve["time"], equity, curve["drawdown"])
 
 
 def _table(columns: Mapping[str, Any]) -> pa.Table:
-    # NaN becomes null: an empty cell, and no number to any reader.
-    return pa.table({name: pa.array(_plain(column), from_pandas=True) for name, column in columns.items()})
+    return pa.table({name: _array(column) for name, column in columns.items()})
 
 
-def _plain(column: Any) -> Any:
-    """Return a column whose text no spreadsheet runs as a formula."""
-    if column.dtype != object:
-        return column
-    safe = {text: f"'{text}" if text.startswith(_CELL_STARTS) else text for text in set(column.tolist())}
-    return [safe[text] for text in column.tolist()]
+def _array(column: Any) -> pa.Array:
+    """Return a column as Arrow holds it, with NaN as null: an empty cell, and no number to any reader.
+
+    It is made of the memory itself: ``pa.array`` imports pandas, which takes longer than a year's backtest.
+    """
+    if column.dtype == object:
+        return _text(column.tolist())
+    if column.dtype == bool:
+        return pa.Array.from_buffers(pa.bool_(), len(column), [None, _bits(column)])
+    missing = np.isnan(column) if column.dtype.kind == "f" else np.zeros(0, bool)
+    valid = _bits(~missing) if missing.any() else None
+    return pa.Array.from_buffers(pa.from_numpy_dtype(column.dtype), len(column), [valid, pa.py_buffer(column)])
+
+
+def _bits(flags: Any) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))
+
+
+def _text(texts: list[str]) -> pa.Array:
+    """Return a column of texts, of which no spreadsheet runs one as a formula."""
+    safe = {text: (f"'{text}" if text.startswith(_CELL_STARTS) else text).encode() for text in set(texts)}
+    cells = [safe[text] for text in texts]
+    ends = np.cumsum([0, *map(len, cells)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(cells))]
+    return pa.Array.from_buffers(pa.string(), len(cells), buffers)
 
 
 def _csv(table: pa.Table) -> Data:
