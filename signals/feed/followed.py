@@ -67,6 +67,7 @@ class Followed:
     overdue_since: float | None = None
     checked_at: float = 0.0
     edit: int = 0
+    is_warm: bool = False
 
     def note_update(self, update: CandleUpdate) -> None:
         """Keep what the stream told until it is its turn."""

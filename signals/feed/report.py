@@ -6,11 +6,15 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
+from django.conf import settings
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from markets.errors import StoreError
 from markets.exchanges import StreamHealth
 from markets.moments import iso
+from markets.selectors import candle_store
 from markets.series import SeriesKey
+from signals.engine import SCALES
 from signals.feed.feed import Feed
 from signals.feed.followed import Followed, State
 from signals.feed.vitals import Vitals
@@ -19,6 +23,10 @@ from signals.push.publisher import Publisher
 
 # Bad news first: the worst state of any series names the whole only where nothing is live at all.
 _NOT_YET = (State.CATCHING_UP, State.GAPPED)
+# Signals do not depend on our clock, but what people read of delays does.
+_SKEW_WORTH_TELLING_MS = 5_000
+# The first pivot of the widest scale needs its bars on both sides; before that a series can tell little.
+_WARM_CANDLES = 2 * max(SCALES.values()) + 1
 
 
 class Runner(Protocol):
@@ -47,7 +55,7 @@ def feed_status(runner: Runner) -> dict[str, Any]:
         "state": _state(runner.role, series),
         "role": runner.role,
         "leader": {"host": socket.gethostname(), "pid": os.getpid(), "shard": str(runner.shard), "epoch": runner.epoch},
-        "error": runner.error or health.last_error * (health.connections == 0),
+        "error": runner.error or health.last_error * (health.connections == 0) or _clock_error(vitals.skew),
         "restarts": runner.restarts,
         "exchange_time": iso(exchange_time),
         "connections": health.connections,
@@ -73,10 +81,30 @@ def _series(key: SeriesKey, followed: Followed, now: float, *, is_connected: boo
         "state": followed.state(now, is_connected=is_connected).value,
         "last_candle": iso(followed.through),
         "lag_ms": followed.lag_ms,
-        "stage": followed.work.stage,
+        "stage": followed.work.stage or _warming_up(key, followed),
         "held": f"{iso(gap.start)}..{iso(gap.end)}" if gap is not None else "",
         "error": followed.error,
     }
+
+
+def _warming_up(key: SeriesKey, followed: Followed) -> str:
+    """Say how many candles a series has of those it needs, until it has them."""
+    if followed.is_warm:
+        return ""
+    try:
+        coverage = candle_store().coverage(key)
+    except StoreError:
+        return ""  # told as the series' own error
+    count = coverage.count if coverage is not None else 0
+    followed.is_warm = count >= _WARM_CANDLES
+    return "" if followed.is_warm else f"warming up {count}/{_WARM_CANDLES}"
+
+
+def _clock_error(skew: float | None) -> str:
+    """Say that our clock is wrong. In a replay any time of the market is right."""
+    if skew is None or abs(skew) < _SKEW_WORTH_TELLING_MS or settings.ENV.is_replay:
+        return ""
+    return f"this machine's clock is {abs(skew) / 1000:,.0f} s {'ahead of' if skew > 0 else 'behind'} the exchange's"
 
 
 def _state(role: str, series: list[dict[str, Any]]) -> str:
