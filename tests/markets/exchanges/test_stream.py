@@ -2,20 +2,27 @@
 
 import os
 import random
+import shutil
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from markets.errors import ExchangeUnavailableError, InvalidInputError
 from markets.exchanges import CandleUpdate, Connected, StreamEvent
+from markets.exchanges.backoff import ConnectBudget
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.binance_stream import BinanceStream
 from markets.exchanges.limits import RequestBudget
 from markets.exchanges.stream_timing import StreamTiming
 from markets.series import SeriesKey
 from tests.replaying import START, LocalReplay, replay
+from tests.waiting import eventually
 
 MINUTE = 60_000
 BTC, ETH = SeriesKey.of("BTCUSDT", "1m"), SeriesKey.of("ETHUSDT", "1m")
@@ -34,8 +41,8 @@ QUICK = StreamTiming(
 )
 IS_FULL = os.environ.get("SMC_FULL") == "1"
 SEEDS, SWEPT_MINUTES = (range(200), 30) if IS_FULL else (range(2), 20)
-# 8 kinds, 50 frames at once: 10,000 frames when all are asked for.
-FRAMES, PORTIONS = 50, 25 if IS_FULL else 1
+# 8 kinds, 50 frames at once: 10,000 frames beside 1,000 candles when all are asked for.
+FRAMES, PORTIONS, VALID = (50, 25, 1_000) if IS_FULL else (50, 1, 200)
 
 
 class Listener:
@@ -63,10 +70,14 @@ class Listener:
             assert time.monotonic() < deadline, f"no candle of {moment} within {seconds:g} s: {self.stream.health}"
             self.take(self.stream.next_event(0.05))
 
-    def until_true(self, what: str, *, seconds: float = 20.0) -> None:
+    def until_true(self, what: str) -> None:
+        self.wait(lambda: getattr(self.stream.health, what))
+
+    def wait(self, condition: Callable[[], object], *, seconds: float = 30.0) -> None:
+        """Listen until something is true."""
         deadline = time.monotonic() + seconds
-        while not getattr(self.stream.health, what):
-            assert time.monotonic() < deadline, f"no {what} within {seconds:g} s"
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {self.stream.health}"
             self.take(self.stream.next_event(0.05))
 
     def last(self, series: SeriesKey) -> int:
@@ -91,7 +102,7 @@ def listening(market: LocalReplay, *series: SeriesKey, timing: StreamTiming = QU
 
 @pytest.fixture
 def market() -> Iterator[LocalReplay]:
-    with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=200.0) as exchange:
+    with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=600.0) as exchange:
         yield exchange
 
 
@@ -102,12 +113,12 @@ def rises_by_minutes(times: list[int]) -> bool:
 def test_closed_candles_come_once_in_order_and_as_the_exchange_has_them(market: LocalReplay) -> None:
     with listening(market, BTC, ETH) as heard:
         heard.until(START + 6 * MINUTE, BTC, ETH)
+        heard.wait(lambda: len(heard.forming) == 2)
     for series in (BTC, ETH):
         times = heard.times(series)
         assert rises_by_minutes(times)
         expected = market.oracle(series, times[0], times[-1] + MINUTE)
         assert [event.candle for event in heard.closed[series]] == list(expected)
-        assert heard.forming[series] > 0
 
 
 def test_what_is_no_longer_wanted_is_no_longer_said(market: LocalReplay) -> None:
@@ -156,10 +167,7 @@ def test_stream_24h_rollover(market: LocalReplay) -> None:
     timing = replace(QUICK, rotate_ms=4 * MINUTE, rotate_spread_ms=0)
     with listening(market, BTC, ETH, timing=timing) as heard:
         heard.until(START + 2 * MINUTE, BTC, ETH)
-        deadline = time.monotonic() + 30
-        while market.status()["connections_made"] < 3:
-            assert time.monotonic() < deadline, "the stream did not rotate twice"
-            heard.take(heard.stream.next_event(0.05))
+        heard.wait(lambda: market.status()["connections_made"] >= 3)
         heard.until(heard.last(BTC) + 2 * MINUTE, BTC, ETH)
         assert rises_by_minutes(heard.times(BTC))
         assert rises_by_minutes(heard.times(ETH))
@@ -169,16 +177,18 @@ def test_stream_server_shutdown(market: LocalReplay) -> None:
     """F05: the new connection is there before the old one ends."""
     with listening(market, BTC, ETH) as heard:
         heard.until(START + 2 * MINUTE, BTC, ETH)
-        market.fault("server_shutdown", seconds=3)
-        heard.until(heard.last(BTC) + 10 * MINUTE, BTC, ETH)
+        market.fault("server_shutdown", seconds=3_000)
+        heard.wait(lambda: market.status()["connections_made"] == 2)
+        heard.wait(lambda: len(market.status()["connections"]) == 1)
+        heard.until(heard.last(BTC) + 2 * MINUTE, BTC, ETH)
         assert rises_by_minutes(heard.times(BTC))
         assert rises_by_minutes(heard.times(ETH))
-    assert market.status()["connections_made"] >= 2
+        assert heard.stream.health.reconnects == 0
 
 
 @pytest.fixture(scope="class")
 def running() -> Iterator[tuple[LocalReplay, Listener]]:
-    with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=200.0) as market, listening(market, BTC, ETH) as heard:
+    with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=600.0) as market, listening(market, BTC, ETH) as heard:
         heard.until(START + MINUTE, BTC, ETH)
         yield market, heard
 
@@ -191,10 +201,7 @@ class TestBadFrames:
         market, heard = running
         already = len(heard.times(BTC))
         number = market.fault(verb, symbol="BTCUSDT", count=2)["id"]
-        deadline = time.monotonic() + 30
-        while next(each for each in market.faults() if each["id"] == number)["struck"] < 2:
-            assert time.monotonic() < deadline, f"{verb} did not strike"
-            heard.take(heard.stream.next_event(0.05))
+        heard.wait(lambda: next(each for each in market.faults() if each["id"] == number)["struck"] == 2)
         market.clear_faults(number)
         heard.until(heard.last(ETH) + 3 * MINUTE, ETH)
         heard.until(heard.last(ETH), BTC)
@@ -238,20 +245,32 @@ class TestBadFrames:
         assert heard.stream.health.rejected_candles >= before + 2
         assert rises_by_minutes(times)
 
-    def test_ws_malformed_10k(self, running: tuple[LocalReplay, Listener]) -> None:
-        """P09, F12: each kind is counted, and the candles beside it are heard."""
-        market, heard = running
-        kinds = ("json", "truncated", "array", "scalar", "not_an_object", "empty", "nested", "binary")
+
+def test_ws_malformed_10k(caplog: pytest.LogCaptureFixture) -> None:
+    """P09, F12: every broken frame is counted, every candle beside them is heard, and the log stays readable."""
+    kinds = ("json", "truncated", "array", "scalar", "not_an_object", "empty", "nested", "binary")
+    series = [SeriesKey.of(f"S{number}USDT", "1m") for number in range(50)]
+    with replay(symbols=[each.symbol for each in series], speed=300.0) as market, listening(market, *series) as heard:
+        heard.until(START, *series)
+        first, began = max(heard.last(each) for each in series), time.monotonic()
         for kind in kinds * PORTIONS:
             wanted = heard.stream.health.rejected_frames + FRAMES
             market.fault("garbage", frames=FRAMES, kind=kind, seed=3, count=1)
-            deadline = time.monotonic() + 30
-            while heard.stream.health.rejected_frames < wanted:
-                assert time.monotonic() < deadline, f"{kind}: {heard.stream.health}"
-                heard.take(heard.stream.next_event(0.05))
-        heard.until(heard.last(BTC) + 2 * MINUTE, BTC, ETH)
-        assert rises_by_minutes(heard.times(ETH))
+            heard.wait(partial(_has_rejected, heard, wanted))
+        heard.until(first + VALID // len(series) * MINUTE, *series)
+        seconds = time.monotonic() - began
+        assert heard.stream.health.rejected_frames == FRAMES * PORTIONS * len(kinds)
         assert heard.stream.health.reconnects == 0
+        for each in series:
+            times = heard.times(each)
+            said = [event.candle for event in heard.closed[each]]
+            assert said == list(market.oracle(each, times[0], times[-1] + MINUTE))
+    complaints = [record for record in caplog.records if record.message == "frames rejected"]
+    assert 1 <= len(complaints) <= seconds + 2
+
+
+def _has_rejected(heard: Listener, frames: int) -> bool:
+    return heard.stream.health.rejected_frames >= frames
 
 
 def test_stream_single_symbol_mute(market: LocalReplay) -> None:
@@ -268,7 +287,7 @@ def test_subscription_sharding() -> None:
     """F17: more series than a connection may serve are spread over several."""
     symbols = [f"S{number}USDT" for number in range(30)]
     timing = StreamTiming(streams_a_connection=12, streams_a_message=5, send_gap_seconds=0.02)
-    with replay(symbols=symbols, speed=200.0) as market:
+    with replay(symbols=symbols, speed=400.0) as market:
         series = [SeriesKey.of(symbol, "1m") for symbol in symbols]
         with listening(market, *series, timing=timing) as heard:
             heard.until(START + 2 * MINUTE, *series)
@@ -317,3 +336,71 @@ def test_stream_reconnect_seed_sweep(seed: int) -> None:
         assert faults == 5
         assert not missing, f"seed {seed}: {len(missing)} candles were neither said nor found by REST"
         assert [kept[time_] for time_ in sorted(kept) if first <= time_ <= last] == expected.close.tolist()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_tls_required(tmp_path: Path) -> None:
+    """F19: a certificate nobody vouches for and a server without TLS are told as such; nothing is asked in plain."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with (
+        replay(symbols=["BTCUSDT"], speed=0.0, certificate=(certificate, key)) as unknown,
+        replay(symbols=["BTCUSDT"], speed=0.0) as plain,
+    ):
+        for port in (unknown.port, plain.port):
+            address = f"127.0.0.1:{port}"
+            exchange = BinanceExchange(
+                f"https://{address}", f"wss://{address}", f"https://{address}", budget=RequestBudget(None), timing=QUICK
+            )
+            with pytest.raises(ExchangeUnavailableError, match=f"cannot reach {address}: TLS"):
+                exchange.rest.server_time(attempts=1)
+            stream = exchange.open_stream()
+            try:
+                stream.subscribe([BTC])
+                eventually(partial(_has_told_of_tls, stream))
+                assert stream.health.connections == 0
+            finally:
+                stream.close()
+        for market in (unknown, plain):
+            assert market.server.director.connections_made == 0
+            assert not market.server.requests
+    with pytest.raises(InvalidInputError, match="wss://"):
+        BinanceStream("ws://stream.example", read_time=lambda: 0)
+
+
+def test_reconnect_storm_budget(market: LocalReplay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P18, F20: an exchange that closes each connection at once is asked 30 times in five minutes, and that is told."""
+    timing = StreamTiming() if IS_FULL else replace(QUICK, connects=30, backoff_first_seconds=0.01)
+    refused = 0
+    take = ConnectBudget.take
+
+    def count(budget: ConnectBudget) -> bool:
+        nonlocal refused
+        may = take(budget)
+        refused += not may
+        return may
+
+    monkeypatch.setattr(ConnectBudget, "take", count)
+    market.fault("accept_close")
+    exchange = BinanceExchange(
+        market.url, market.ws_url, market.url, budget=RequestBudget(None), reconnect_delay=timing.backoff_first_seconds,
+        timing=timing,
+    )  # fmt: skip
+    stream = exchange.open_stream()
+    try:
+        stream.subscribe([BTC, ETH])
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > 300 if IS_FULL else refused >= 10, seconds=320, every=0.05)
+        made = market.status()["connections_made"]
+        assert made <= 30 if IS_FULL else made == 30
+        assert stream.health.connections == 0
+        assert stream.health.reconnects >= made - 1
+        assert stream.health.last_error
+    finally:
+        stream.close()
+
+
+def _has_told_of_tls(stream: BinanceStream) -> bool:
+    return stream.health.last_error.startswith("TLS: ")

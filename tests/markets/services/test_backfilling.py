@@ -1,7 +1,11 @@
 """Backfills from the replay exchange: complete, repeatable, honest about what the exchange has not."""
 
 import itertools
+import os
+import signal
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -14,11 +18,12 @@ from markets.exchanges.limits import RequestBudget
 from markets.models import Backfill, ExchangeGap, JobState, Revision
 from markets.selectors import candle_store
 from markets.series import SeriesKey
-from markets.services import jobs
+from markets.services import backfilling, jobs
 from markets.services.backfilling import PROOF_AFTER, BackfillSource, Filled, backfill, plan_backfill
 from markets.services.recording import record
 from markets.store import Source
 from markets.tasks import run_backfill
+from tests.markets.store.disks import in_a_fork
 from tests.replaying import START, LocalReplay, replay
 
 pytestmark = pytest.mark.django_db
@@ -39,10 +44,14 @@ def market(symbol: str) -> Iterator[LocalReplay]:
         yield exchange
 
 
-@pytest.fixture
-def client(market: LocalReplay) -> BinanceExchange:
+def connected(market: LocalReplay) -> BinanceExchange:
     budget = RequestBudget(Redis.from_url(settings.REDIS_URLS[3]))
     return BinanceExchange(market.url, market.ws_url, market.url, budget=budget)
+
+
+@pytest.fixture
+def client(market: LocalReplay) -> BinanceExchange:
+    return connected(market)
 
 
 def fill(
@@ -116,7 +125,7 @@ def test_an_end_before_the_start_and_a_pair_that_is_not_listed_are_refused(
 
 
 def test_exchange_gap_recorded(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
-    """F30, F31: a hole of the exchange is suspected once, proven twice and asked for no more."""
+    """F30: a hole in the middle of a page is passed over, suspected once, proven twice and no gap of ours then."""
     series = SeriesKey.of(symbol, "5m")
     hours = START - START % HOUR
     hole = (hours - 3 * HOUR, hours - 2 * HOUR)
@@ -130,6 +139,64 @@ def test_exchange_gap_recorded(client: BinanceExchange, market: LocalReplay, sym
     assert ExchangeGap.objects.filter(proven_at__isnull=False).count() == 1
     plan = plan_backfill(client, series, start=hours - 6 * HOUR, end=hours, source=BackfillSource.AUTO)
     assert plan.missing == ()
+
+
+def test_gap_no_infinite_retry(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
+    """F31: what the exchange never had is asked for twice, a minute apart, and then never again."""
+    series = SeriesKey.of(symbol, "5m")
+    hours = START - START % HOUR
+    market.fault("hole", symbol=symbol, at=hours - 3 * HOUR, minutes=60)
+
+    def pages_asked() -> int:
+        before = market.status()["requests"]["/api/v3/klines"]
+        fill(client, series, hours - 6 * HOUR, hours)
+        return int(market.status()["requests"]["/api/v3/klines"] - before)
+
+    fill(client, series, hours - 6 * HOUR, hours)
+    assert pages_asked() > 0
+    assert ExchangeGap.objects.get().proven_at is None
+    ExchangeGap.objects.update(first_read_at=timezone.now() - PROOF_AFTER)
+    assert pages_asked() > 0
+    assert ExchangeGap.objects.get().proven_at is not None
+    assert [pages_asked() for _ in range(5)] == [0] * 5
+
+
+def test_backfill_kill_each_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F33: killed at any page, what was committed stays, and the next run fetches the rest and nothing twice."""
+    monkeypatch.setattr(backfilling, "_PAGE", 100)
+    monkeypatch.setattr(backfilling, "_PAGES_A_COMMIT", 2)
+    pages, kills = 6, 0
+    series = [SeriesKey.of(f"KILL{page}USDT", "1m") for page in range(pages + 1)]
+    start, end = START - pages * 100 * 60_000, START
+    with replay(symbols=[each.symbol for each in series], speed=0.0, start=START + 10 * 60_000) as market:
+        for page, each in enumerate(series, start=1):
+            kills += in_a_fork(partial(_backfill_until_killed, market, each, page, start, end)) == -signal.SIGKILL
+            kept = candle_store().read(each, start=start, end=end)
+            assert [*kept] == [*market.oracle(each, start, start + (page - 1) // 2 * 200 * 60_000)]
+            asked = market.status()["requests"]["/api/v3/klines"]
+            filled = fill(connected(market), each, start, end, BackfillSource.REST)
+            assert filled.added == pages * 100 - len(kept)
+            # The first candle of all is asked for beside the pages that lack.
+            assert market.status()["requests"]["/api/v3/klines"] - asked == 1 + filled.added // 100
+            assert [*candle_store().read(each, start=None, end=None)] == [*market.oracle(each, start, end)]
+            assert candle_store().verify(each).problems == ()
+    assert kills == pages
+
+
+def _backfill_until_killed(market: LocalReplay, series: SeriesKey, page: int, start: int, end: int) -> None:
+    """Die when so many pages have come. Nothing of the parent's connections and memory is used."""
+    candle_store.cache_clear()
+    client = connected(market)
+    ask, numbers = client.candles, itertools.count()
+
+    def ask_or_die(*arguments: Any, **options: Any) -> Any:
+        found = ask(*arguments, **options)
+        if next(numbers) == page:  # the first is about the listing
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    client.candles = ask_or_die  # type: ignore[method-assign]
+    fill(client, series, start, end, BackfillSource.REST)
 
 
 def test_a_run_that_is_stopped_keeps_what_it_stored_and_the_next_goes_on(
