@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import csv
 
 from markets.candles import FLOW_COLUMNS, PRICE_COLUMNS, Candles, join, take_file_rows
@@ -181,10 +183,9 @@ def parse(text: bytes, file: ArchiveFile) -> Candles:
         )
     except pa.ArrowInvalid as error:
         raise BadAnswerError(f"{file.name} is not a table of candles: {str(error)[:120]}") from error
-    columns: dict[str, np.ndarray[tuple[int], np.dtype[np.generic]]] = {
-        name: table[name].to_numpy() for name in ("open_time", *PRICE_COLUMNS, "volume", *FLOW_COLUMNS)
-    }
-    columns["open_time"] = to_milliseconds(columns["open_time"].astype(np.int64))
+    columns = {name: _column(table, name) for name in ("open_time", *PRICE_COLUMNS, "volume", *FLOW_COLUMNS)}
+    del table
+    columns["open_time"] = to_milliseconds(columns["open_time"])
     candles, counts = take_file_rows(columns, file.series.timeframe)
     if counts.malformed or counts.duplicate:
         logger.warning(
@@ -192,6 +193,15 @@ def parse(text: bytes, file: ArchiveFile) -> Candles:
             extra={"file": file.name, "malformed": counts.malformed, "duplicate": counts.duplicate},
         )
     return candles
+
+
+def _column(table: pa.Table, name: str) -> NDArray[Any]:
+    """Return a column as numbers, NaN or -1 for an empty cell. Arrow's own way imports pandas, which costs 40 MB."""
+    parts = []
+    for chunk in table.column(name).chunks:
+        whole = chunk.fill_null(-1 if pa.types.is_integer(chunk.type) else np.nan) if chunk.null_count else chunk
+        parts.append(np.frombuffer(whole.buffers()[1], whole.type.to_pandas_dtype(), len(whole), whole.offset * 8))
+    return np.concatenate(parts)
 
 
 def _unzipped(body: bytes, name: str) -> bytes:

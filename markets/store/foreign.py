@@ -1,7 +1,10 @@
 """Candles out of files that others wrote: CSV and Parquet, of whatever time unit and in whatever order."""
 
 import codecs
+import io
 import re
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -36,6 +39,7 @@ _ALIASES = {
 }
 _SAMPLE_LINES = 25
 _PIECE = 1 << 20
+_UNZIPPED_BYTES = 1 << 31
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # pyarrow and float() read more than a price list may hold: inf, nan, 1_000, full-width digits.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
@@ -50,7 +54,8 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     ----------
     path
         Binance's CSV of 12 columns with or without a header, or columns ``open_time, open, high, low, close`` and
-        maybe ``volume`` and those of ``Flow``. The content decides which it is, not the name.
+        maybe ``volume`` and those of ``Flow``; or one such file in a zip, as the archive has them. The content decides
+        which it is, not the name.
     timeframe
         The candles'. An open time that is no multiple of it makes a row malformed.
 
@@ -63,6 +68,8 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     """
     with path.open("rb") as file:
         data = file.read()
+    if data[:4] == b"PK\x03\x04":
+        data = _unzipped(path, data)
     try:
         table, unreadable = _parquet(data) if data[:4] == b"PAR1" else _csv(data)
     except pa.ArrowException as error:
@@ -80,6 +87,17 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     if not len(candles):
         raise NoCandlesError(f"{path} holds no candle of {timeframe.value}; malformed={intake.malformed}")
     return candles, intake
+
+
+def _unzipped(path: Path, data: bytes) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) != 1 or members[0].file_size > _UNZIPPED_BYTES:
+                raise NoCandlesError(f"{path} does not hold one file of a sensible size")
+            return archive.read(members[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise NoCandlesError(f"{path} is not a sound zip file: {error}") from error
 
 
 def _parquet(data: bytes) -> tuple[Table, int]:

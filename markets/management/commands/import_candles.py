@@ -29,7 +29,7 @@ class Command(SmcCommand):
         parser.add_argument(
             "path",
             type=Path,
-            help="Binance's 12-column CSV, or CSV or Parquet with open_time, open, high, low, close[, volume]",
+            help="Binance's 12-column CSV or its zip; or open_time, open, high, low, close[, volume], CSV or Parquet",
         )
         parser.add_argument("--symbol", required=True, help="the pair, such as BTCUSDT")
         parser.add_argument("--timeframe", "--tf", required=True, help=", ".join(Timeframe))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,6 +153,18 @@ def test_other_headers_are_understood(tmp_path: Path, header: str, delimiter: st
     assert candles.candle(1)[:5] == (T0 + STEP, 1.5, 2.5, 1.0, 2.0)
 
 
+def zipped(*contents: str) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"{number}.csv", content)
+    return sink.getvalue()
+
+
+def test_a_zip_of_one_file_is_read_as_that_file(tmp_path: Path) -> None:
+    assert [*read(tmp_path, zipped(rows(20)))[0]] == [*read(tmp_path, rows(20))[0]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -163,6 +176,8 @@ def test_other_headers_are_understood(tmp_path: Path, header: str, delimiter: st
         (f"{HEADER}\n{row('x')}\n{row('y')}", "holds no candle of 1m; malformed=2"),
         ("PAR1 and then something else", "cannot be read"),
         (bytes(range(256)) * 50, "lacks the columns"),
+        (zipped("a", "b"), "does not hold one file"),
+        (zipped("a")[:80], "is not a sound zip file"),
     ],
 )
 def test_a_file_without_candles_is_told_in_one_line(tmp_path: Path, text: str | bytes, message: str) -> None:
