@@ -36,7 +36,8 @@ bench: $(TEST_STAMP)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 soak: $(TEST_STAMP)
-	SMC_FULL=1 $(BIN)/python -m pytest -k "soak or seed_sweep or kill9 or exactly_one_result" -n 0
+	SMC_FULL=1 $(BIN)/python -m pytest -k soak -n 0 -s
+	SMC_FULL=1 $(BIN)/python -m pytest -k "seed_sweep or kill9 or exactly_one_result" -n auto --dist load
 
 screenshots: $(TEST_STAMP)
 	$(BIN)/python -m tests.browser.screenshots
