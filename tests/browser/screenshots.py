@@ -47,8 +47,10 @@ def make_run(browser: Browser, site: Stack) -> str:
     """Start a backtest by its form, wait for its end, and return its number."""
     page = browser.new_page(viewport=DESKTOP)
     page.set_default_timeout(240_000)
+    page.goto(f"{site.url}/web/")
+    page.get_by_test_id("signal-row").first.wait_for()  # by then there are candles to run on
     page.goto(f"{site.url}/web/backtest")
-    page.get_by_test_id("signal-row").or_(page.locator("#estimate", has_text="candles")).first.wait_for()
+    page.locator("#estimate strong", has_text="candles").wait_for()
     page.get_by_role("button", name="Run", exact=True).click()
     page.locator('[data-testid="run-row"][data-state="done"]').first.wait_for()
     number = page.get_by_test_id("run-row").first.get_attribute("data-job") or ""
