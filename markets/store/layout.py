@@ -95,6 +95,13 @@ def series_below(root: Path) -> list[SeriesKey]:
     return sorted(found)
 
 
+def require_readable(root: Path) -> None:
+    """Raise ``PermissionError`` for a symbol's folder that may not be read: ``series_below`` passes over such."""
+    for folder in (root / CANDLES).glob("*"):
+        if folder.is_dir():
+            next(folder.iterdir(), None)
+
+
 def _milliseconds(month: np.datetime64) -> int:
     return int(month.astype("datetime64[ms]").astype(np.int64))
 

@@ -17,7 +17,7 @@ from markets.store.cache import SheetCache
 from markets.store.combining import Source
 from markets.store.coverage import Coverage
 from markets.store.disk import Disk, make_folder
-from markets.store.layout import EARLIEST, LATEST, QUARANTINE, folder_of, series_below
+from markets.store.layout import EARLIEST, LATEST, QUARANTINE, folder_of, require_readable, series_below
 from markets.store.locks import SeriesLock
 from markets.store.recovery import Recovered, recover
 from markets.store.shelf import DamagedError, Files, Shelf, Version
@@ -161,6 +161,7 @@ class CandleStore:
         ``report`` is told after each series how many are done, of how many.
         """
         total = Verified()
+        require_readable(self.root)
         wanted = [series] if series is not None else series_below(self.root)
         for done, each in enumerate(wanted, start=1):
             shelf = self._shelf(each)
