@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -19,7 +20,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from markets.errors import ConflictError, CorruptFileError, InvalidInputError
 from markets.series import SeriesKey
@@ -93,9 +94,8 @@ def _collected(scratch: Path) -> Iterator[tuple[str, Path]]:
     yield from _folder_copy(root, "signals", scratch)
     yield from _folder_copy(root, "candles", scratch)
     for name in ("backtests", "analyses"):
-        yield from ((f"data/{each.relative_to(root)}", each) for each in _files(root / name))
-    reports: Path = settings.REPORTS_ROOT
-    yield from ((f"reports/{each.relative_to(reports)}", each) for each in _files(reports))
+        yield from _links(root, root / name, "data", scratch)
+    yield from _links(settings.REPORTS_ROOT, settings.REPORTS_ROOT, "reports", scratch)
     if (root / _KEY_FILE).is_file():
         yield f"data/{_KEY_FILE}", root / _KEY_FILE
 
@@ -108,7 +108,9 @@ def _database_copy(scratch: Path) -> tuple[str, Path]:
             source.backup(target)
         return _DATABASE, copy
     copy = scratch / _ROWS
-    with copy.open("w") as rows:
+    with copy.open("w") as rows, transaction.atomic(), connection.cursor() as cursor:
+        # Every table as of one moment, so that no row is there without the one it points to.
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         call_command("dumpdata", exclude=_ROW_KINDS_LEFT_OUT, natural_foreign=True, stdout=rows, verbosity=0)
     return _ROWS, copy
 
@@ -129,6 +131,28 @@ def _folder_copy(root: Path, kind: str, scratch: Path) -> Iterator[tuple[str, Pa
             (f"data/{kind}/{each.relative_to(scratch / kind)}", each)
             for each in _files(scratch / kind / folder.relative_to(root / kind))
         )
+
+
+def _links(root: Path, folder: Path, prefix: str, scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Hold on to files that are only ever replaced whole or removed, which may happen while they are read."""
+    for file in _files(folder):
+        name = f"{prefix}/{file.relative_to(root)}"
+        kept = scratch / "kept" / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _link(file, kept)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        yield name, kept
+
+
+def _link(file: Path, kept: Path) -> None:
+    try:
+        kept.hardlink_to(file)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(file, kept)  # the backup is written to another disk
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,79 +1,151 @@
 """A backup holds everything needed to move; one that was altered is not unpacked."""
 
+import hashlib
 import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from markets.selectors import SeriesCoverage
 from markets.series import SeriesKey, Timeframe
-from markets.store import CandleStore, Source
+from markets.store import CandleStore
+from signals.log import LogView, SignalLog
 from smcsite.env import BASE_DIR
 from tests import environment
-from tests.factories import walk
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.processes
 
-SERIES = SeriesKey.of("KEPTUSDT", "15m")
+# As tests.smcsite.busy has them.
+SERIES = SeriesKey("KEPTUSDT", Timeframe.M15)
+HISTORY, ROUND = 3_000, 4
+# Of each table what a row is; sessions and the log of the admin are not moved.
+TABLES = {
+    "auth_user": "id, username, password, date_joined",
+    "markets_job": "id, kind, state, note, spec, spec_digest, created_at",
+    "markets_backfill": 'job_ptr_id, symbol, timeframe, start, "end"',
+}
 
 
-def manage(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    variables = {
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup that was made while the site was at work, and the folder of that site as it went on."""
+
+    file: Path
+    folder: Path
+    rounds: int  # that had ended when it began
+
+
+def variables(folder: Path) -> dict[str, str]:
+    return {
         **os.environ,
         **environment.test_variables(),
         "DATA_DIR": str(folder / "data"),
         "REPORTS_DIR": str(folder / "reports"),
+        "DJANGO_SETTINGS_MODULE": "smcsite.settings",
     }
+
+
+def manage(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(
-        command, cwd=BASE_DIR, env=variables, capture_output=True, text=True, timeout=180, check=False
+        command, cwd=BASE_DIR, env=variables(folder), capture_output=True, text=True, timeout=180, check=False
     )
 
 
 @pytest.fixture(scope="module")
-def backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of a folder with a user, candles and a report."""
+def backup(tmp_path_factory: pytest.TempPathFactory) -> Backup:
+    """A backup of a folder in which candles, signals, jobs and users come in meanwhile."""
     folder = tmp_path_factory.mktemp("old")
-    assert manage(folder, "migrate", "--verbosity", "0").returncode == 0
-    with closing(sqlite3.connect(folder / "data/db.sqlite3")) as rows, rows:
-        rows.execute(
-            "INSERT INTO auth_user (username, password, is_staff, is_superuser, is_active, first_name, last_name,"
-            " email, date_joined) VALUES ('ada', 'x', 1, 0, 1, '', '', '', '2026-01-01')"
-        )
-    CandleStore(folder / "data").merge(SERIES, walk(8, 3_000, timeframe=Timeframe.M15), source=Source.FILE)
     (folder / "reports/KEPTUSDT").mkdir(parents=True)
     (folder / "reports/KEPTUSDT/1.csv").write_text("trade\n1\n")
-    (folder / "data/candles/KEPTUSDT/15m/.half.tmp").write_text("left by a kill")
-    written = manage(folder, "backup", str(folder / "all.smc"))
-    assert written.returncode == 0, written.stderr
-    return folder / "all.smc"
+    rounds = folder / "rounds.txt"
+    with rounds.open("wb") as output:
+        work = subprocess.Popen(
+            [sys.executable, "-m", "tests.smcsite.busy"], cwd=BASE_DIR, env=variables(folder), stdout=output,
+            stdin=subprocess.PIPE,
+        )  # fmt: skip
+
+    def count() -> int:
+        assert work.poll() is None
+        return len(rounds.read_text().split())
+
+    try:
+        eventually(lambda: count() >= 3, seconds=120)
+        (folder / "data/candles/KEPTUSDT/15m/.half.tmp").write_text("left by a kill")
+        before = count()
+        written = manage(folder, "backup", str(folder / "all.smc"))
+        assert written.returncode == 0, written.stderr
+        eventually(lambda: count() > before, seconds=60)
+        work.communicate(b"enough", timeout=60)
+    finally:
+        work.kill()
+        work.wait()
+    return Backup(folder / "all.smc", folder, before)
 
 
-def test_what_is_restored_equals_what_was_backed_up(backup: Path, tmp_path: Path) -> None:
-    assert backup.stat().st_mode & 0o777 == 0o600
-    restored = manage(tmp_path, "restore", str(backup))
+def test_backup_restore_roundtrip(backup: Backup, tmp_path: Path) -> None:
+    """P23: up to its moment all is there, equal by digest; what came later is not."""
+    assert backup.file.stat().st_mode & 0o777 == 0o600
+    restored = manage(tmp_path, "restore", str(backup.file))
     assert restored.returncode == 0, restored.stderr
-    old, new = CandleStore(backup.parent / "data"), CandleStore(tmp_path / "data")
-    assert new.digest(SERIES, start=None, end=None) == old.digest(SERIES, start=None, end=None)
-    assert SeriesCoverage(SERIES, new.coverage(SERIES)) == SeriesCoverage(SERIES, old.coverage(SERIES))
+    old, new = CandleStore(backup.folder / "data"), CandleStore(tmp_path / "data")
+    end = (new.last_time(SERIES) or 0) + 1
+    assert new.digest(SERIES, start=None, end=None) == old.digest(SERIES, start=None, end=end)
+    assert len(new.read(SERIES, start=None, end=None)) >= HISTORY + ROUND * backup.rounds
     assert new.verify().problems == ()
+    then = opened(tmp_path).through
+    assert then < end
+    assert signals_digest(opened(tmp_path), then) == signals_digest(opened(backup.folder), then)
+    for table, columns in TABLES.items():
+        rows = rows_of(tmp_path, table, columns)
+        assert len(rows) >= backup.rounds
+        assert digest_of(rows) == digest_of(rows_of(backup.folder, table, columns)[: len(rows)])
     assert (tmp_path / "reports/KEPTUSDT/1.csv").read_text() == "trade\n1\n"
     assert not list((tmp_path / "data").rglob("*.tmp*"))
     key = Path("data/var/secret.key")
-    if (backup.parent / key).exists():
-        assert (tmp_path / key).read_bytes() == (backup.parent / key).read_bytes()
-    with closing(sqlite3.connect(tmp_path / "data/db.sqlite3")) as rows:
-        assert rows.execute("SELECT username FROM auth_user").fetchall() == [("ada",)]
+    if (backup.folder / key).exists():
+        assert (tmp_path / key).read_bytes() == (backup.folder / key).read_bytes()
 
 
-def test_a_folder_that_holds_something_is_refused(backup: Path, tmp_path: Path) -> None:
+def opened(folder: Path) -> LogView:
+    view = SignalLog(folder / "data").view(SERIES)
+    assert view is not None
+    return view
+
+
+def signals_digest(view: LogView, then: int) -> str:
+    """Return the digest of all signals and marks that were known at a moment."""
+    told = [
+        (row.id, row.confirm_time, row.level, row.top, row.bottom, row.strength)
+        for number in view.months()
+        for row in view.told(view.month(number), slice(None))
+        if row.confirm_time <= then
+    ]
+    logged = view.marks_after(-1)
+    marks = sorted(logged[logged["time"] <= then].tolist())
+    assert len(told) > 100
+    assert len(marks) > 100
+    return hashlib.sha256(repr((told, marks)).encode()).hexdigest()
+
+
+def digest_of(rows: list[tuple[object, ...]]) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def rows_of(folder: Path, table: str, columns: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(folder / "data/db.sqlite3", timeout=20)) as database:
+        return database.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()  # noqa: S608 - ours
+
+
+def test_a_folder_that_holds_something_is_refused(backup: Backup, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/notes.txt").write_text("mine")
-    refused = manage(tmp_path, "restore", str(backup))
+    refused = manage(tmp_path, "restore", str(backup.file))
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "must be empty" in refused.stderr
@@ -81,8 +153,9 @@ def test_a_folder_that_holds_something_is_refused(backup: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("place", [0.35, 0.97])
-def test_an_altered_byte_is_found_and_nothing_is_unpacked(backup: Path, tmp_path: Path, place: float) -> None:
-    altered = bytearray(backup.read_bytes())
+def test_backup_tampered_rejected(backup: Backup, tmp_path: Path, place: float) -> None:
+    """S45: an altered byte is found, and nothing is unpacked."""
+    altered = bytearray(backup.file.read_bytes())
     at = next(n for n in range(int(place * len(altered)), len(altered)) if altered[n])
     altered[at] ^= 1
     (tmp_path / "altered.smc").write_bytes(altered)
@@ -93,9 +166,9 @@ def test_an_altered_byte_is_found_and_nothing_is_unpacked(backup: Path, tmp_path
     assert not (tmp_path / "data/db.sqlite3").exists()
 
 
-def test_a_backup_never_writes_over_a_file(backup: Path) -> None:
-    before = backup.read_bytes()
-    refused = manage(backup.parent, "backup", str(backup))
+def test_a_backup_never_writes_over_a_file(backup: Backup) -> None:
+    before = backup.file.read_bytes()
+    refused = manage(backup.folder, "backup", str(backup.file))
     assert refused.returncode == 1
     assert "is there already" in refused.stderr
-    assert backup.read_bytes() == before
+    assert backup.file.read_bytes() == before
