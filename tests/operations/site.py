@@ -233,18 +233,24 @@ class Site:
                 "UPDATE markets_job SET dispatched_at = NULL WHERE state = 'queued' AND id = ANY(%s) RETURNING id",
                 list(ids),
             )
-            with Celery(broker=self.broker.url) as sender:
-                sender.send_task("markets.tasks.dispatch_backfills", queue="scan")
+            with Celery(broker=self.broker.url, set_as_current=False) as app:
+                app.send_task("markets.tasks.dispatch_backfills", queue="scan")
             time.sleep(0.5)
 
     def attempts(self, ids: set[int]) -> set[int]:
         """Return how often these jobs were begun."""
         return {row["attempts"] for row in self.rows("SELECT attempts FROM markets_job WHERE id = ANY(%s)", list(ids))}
 
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+    def another_database(self, name: str) -> str:
+        """Make an empty database beside the site's; return its URL."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"{self.database_url.rpartition('/')[0]}/{name}"
+
+    def rows(self, query: str, *values: Any, database_url: str = "") -> list[dict[str, Any]]:
         """Ask the database itself."""
-        with psycopg.connect(self.database_url, row_factory=dict_row, autocommit=True) as connection:
-            return connection.execute(query, values).fetchall()  # type: ignore[arg-type]  # its types want literals
+        with psycopg.connect(database_url or self.database_url, row_factory=dict_row, autocommit=True) as connection:
+            return connection.execute(query, values).fetchall()
 
     def stored_and_expected(self) -> tuple[list[Candle], list[Candle]]:
         """Return the candles that are stored, from the first to the last, and those of the exchange."""

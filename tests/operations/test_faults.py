@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -58,21 +59,18 @@ def backfill() -> Backfill:
 @pytest.mark.processes
 def test_worker_stall_watchdog(broker: Redis, tmp_path: Path) -> None:
     """F74: a worker that is connected and takes nothing ends itself; the next one takes what waits."""
-    command = (
-        sys.executable, "-m", "celery", "--quiet", "-A", "tests.operations.deaf_worker", "worker", "--pool", "solo",
-        "--hostname", "deaf@%h", "--without-gossip", "--without-mingle",
-    )  # fmt: skip
+    celery = (sys.executable, "-m", "celery", "--quiet", "-A", "tests.operations.deaf_worker")
+    command = (*celery, "worker", "--pool", "solo", "--hostname", "deaf@%h", "--without-gossip", "--without-mingle")
+    # A process of its own asks: every process forked here later would inherit what waits for an answer, and wait too.
+    deafen = (*celery, "control", "--timeout", "1", "cancel_consumer", QUEUE)
     supervisor = Supervisor(tmp_path, json_lines=False)
-    with Celery(broker=settings.CELERY_BROKER_URL) as caller:
-        caller.conf.worker_hijack_root_logger = False
+    with Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False) as caller:
 
         def restarts() -> int:
             return max((each.restarts for each in running_processes(tmp_path)), default=0)
 
         def course() -> Iterator[None]:
-            while not caller.control.ping(timeout=0.2):
-                yield
-            while caller.control.cancel_consumer(QUEUE, reply=True, timeout=0.5) == []:
+            while subprocess.run(deafen, capture_output=True, timeout=60, check=False).returncode:
                 yield
             caller.send_task("hear", queue=QUEUE)
             while not restarts():
@@ -99,7 +97,7 @@ def test_worker_stall_watchdog(broker: Redis, tmp_path: Path) -> None:
 def test_two_beats(broker: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """F73: of two schedulers one puts the period's work on the queue, and the other goes on when that one ends."""
     monkeypatch.setattr(scheduler, "_STANDBY_SECONDS", 0.02)
-    with Celery(broker=settings.CELERY_BROKER_URL) as app:
+    with Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False) as app:
         app.conf.beat_schedule = {"tick": {"task": "tick", "schedule": 0.1, "options": {"queue": "ticks"}}}
         first, second = (LeasedScheduler(app, schedule_filename=str(tmp_path / name)) for name in "ab")
         sent = {first: 0, second: 0}

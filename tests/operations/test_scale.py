@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -24,6 +25,11 @@ SWEEP = {
     "symbol": "BTCUSDT", "timeframe": "1m",
     "axes": {"stop_atr": [1 + k / 10 for k in range(16)], "swing_length": [3, 5, 8]},
 }  # fmt: skip
+# Of each sweep how many parts were saved; a job without any would be a half of one.
+PARTS = (
+    "SELECT j.id, count(p.id) AS parts FROM markets_job j LEFT JOIN backtests_analysis a ON a.job_ptr_id = j.id"
+    " LEFT JOIN backtests_analysispart p ON p.analysis_id = j.id WHERE j.kind = 'analysis' GROUP BY j.id"
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +125,7 @@ def test_web_kill(site: Site) -> None:
         finally:
             ended.set()
         assert looking.result(60) == {200}
-    parts = site.rows(
-        "SELECT j.id, count(p.id) AS parts FROM markets_job j LEFT JOIN backtests_analysis a ON a.job_ptr_id = j.id"
-        " LEFT JOIN backtests_analysispart p ON p.analysis_id = j.id WHERE j.kind = 'analysis' GROUP BY j.id"
-    )
+    parts = site.rows(PARTS)
     assert set(acknowledged) <= {row["id"] for row in parts}
     assert {row["parts"] for row in parts} == {16}
 
@@ -180,13 +183,30 @@ def test_sigterm_each_process(site: Site) -> None:
     webs, workers, streams = site.webs(), site.workers(), site.streams()
     site.await_live(streams)
     beat = site.beat()
-    eventually(lambda: b"scheduler" in b"".join(site.broker.client(3).zrange("smc:heartbeats", 0, -1)), seconds=60)
+    eventually(lambda: "scheduler" in str(site.broker.client(3).zrange("smc:heartbeats", 0, -1)), seconds=60)
     answers = [web.ask("/api/v1/backfills/", backfill(next(site.numbers))) for web in webs for _ in range(4)]
     ending = [beat, workers[0], *streams, webs[1].process]
     for process in ending:
         process.terminate()
     assert [process.wait(10 if FULL else 60) for process in ending] == [0] * len(ending), site.log[-3_000:]
     site.await_done({answer.json["id"] for answer in answers})
+
+
+@pytest.mark.skipif(not FULL, reason="SMC_FULL=1 runs it")
+def test_a_backup_of_postgresql_under_load_is_of_one_moment(site: Site, tmp_path: Path) -> None:
+    """P23: no row is in it without the one it belongs to, and it restores into an empty database and folder."""
+    web = site.webs()[0]
+    site.await_live(site.streams())
+    with Load(lambda _: web.ask("/api/v1/sweeps/", SWEEP)) as submits:
+        submits.go_on(4)
+        site.manage("backup", str(tmp_path / "all.smc"))
+        submits.go_on(1)
+    elsewhere = {"DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": site.another_database("restored")}
+    site.manage("restore", str(tmp_path / "all.smc"), **elsewhere)
+    site.manage("verify_store", **elsewhere)
+    restored = site.rows(PARTS, database_url=elsewhere["DATABASE_URL"])
+    assert len(restored) >= 4
+    assert {row["parts"] for row in restored} == {16}
 
 
 class Load:
