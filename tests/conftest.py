@@ -32,8 +32,14 @@ def pytest_report_header() -> list[str]:
     return missing or ["system packages: all that tests need are there"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what cannot run here, and say why. Continuous integration installs everything, so there it fails."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, and say why. Continuous integration installs everything, so there it fails.
+
+    What takes minutes is not collected at all unless it is asked for.
+    """
+    if os.environ.get("SMC_FULL") != "1" and (long := [item for item in items if item.get_closest_marker("full")]):
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     for marker, (names, package) in NEEDS.items():
         needy = [item for item in items if item.get_closest_marker(marker) is not None]
         if not needy or find_program(names) is not None:

@@ -192,7 +192,7 @@ def test_sigterm_each_process(site: Site) -> None:
     site.await_done({answer.json["id"] for answer in answers})
 
 
-@pytest.mark.skipif(not FULL, reason="SMC_FULL=1 runs it")
+@pytest.mark.full
 def test_a_backup_of_postgresql_under_load_is_of_one_moment(site: Site, tmp_path: Path) -> None:
     """P23: no row is in it without the one it belongs to, and it restores into an empty database and folder."""
     web = site.webs()[0]

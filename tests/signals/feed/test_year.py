@@ -1,6 +1,5 @@
 """A year of real candles through the whole live path; ``make soak`` runs it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,10 @@ from tests.replaying import replay
 from tests.signals.feed.processes import Workers, check_all, publication_start, workers
 from tests.waiting import eventually
 
-IS_FULL = os.environ.get("SMC_FULL") == "1"
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.broker,
-    pytest.mark.skipif(not IS_FULL, reason="five minutes; SMC_FULL=1 runs it"),
+    pytest.mark.full,
 ]
 
 SERIES = SeriesKey.parse("BTCUSDT:15m")
