@@ -156,22 +156,19 @@ def redis_url(database: int) -> str:
 # Django hands on names in capitals only.
 REDIS_URLS = tuple(redis_url(database) for database in range(4))
 
-# Someone waits for a page: a server that hangs is given up sooner than where a worker reads from it.
-_CACHE = {
-    **REDIS_SOCKET, "socket_timeout": 1, "socket_connect_timeout": 1, "serializer": "smcsite.cache.JsonSerializer",
-}  # fmt: skip
+_JSON = {"serializer": "smcsite.cache.JsonSerializer"}
 CACHES = {
     "default": {
         "BACKEND": "smcsite.cache.HintCache",
         "LOCATION": REDIS_URLS[2],
         "KEY_PREFIX": "json",  # a release before this one kept pickles
-        "OPTIONS": _CACHE,
+        "OPTIONS": {**REDIS_SOCKET, **_JSON},
     },
     # Limits must know when they cannot count, so theirs raises.
     "limits": {
         "BACKEND": "smcsite.cache.CountingCache",
         "LOCATION": REDIS_URLS[3],
-        "OPTIONS": _CACHE,
+        "OPTIONS": {**REDIS_SOCKET, **_JSON, "socket_timeout": 1, "socket_connect_timeout": 1},
     },
 }
 RATELIMIT_USE_CACHE = "limits"
