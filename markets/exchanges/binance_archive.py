@@ -1,10 +1,7 @@
 """Binance's bulk archive: zipped CSV files by month and by day, each with its checksum."""
 
 import hashlib
-import io
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from markets.errors import BadAnswerError, ExchangeUnavailableError
 from markets.exchanges.transport import MEBIBYTE, Answer, Bounds, Transport
 from markets.exchanges.wire import to_milliseconds
 from markets.series import SeriesKey
+from markets.zips import UnsoundZipError, only_member
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +150,10 @@ class BinanceArchive:
         told = checksum.body[:64].decode("ascii", "replace").lower()
         if told != hashlib.sha256(answer.body).hexdigest():
             raise BadAnswerError(f"{file.name} is not what its checksum says")
-        text = _unzipped(answer.body, file.name)
+        try:
+            text = only_member(answer.body, limit=_TEXT_BYTES)
+        except UnsoundZipError as error:
+            raise BadAnswerError(f"{file.name} {error}") from error
         del answer  # some MB for each download, and the text is there
         return parse(text, file)
 
@@ -202,17 +203,6 @@ def _column(table: pa.Table, name: str) -> NDArray[Any]:
         whole = chunk.fill_null(-1 if pa.types.is_integer(chunk.type) else np.nan) if chunk.null_count else chunk
         parts.append(np.frombuffer(whole.buffers()[1], whole.type.to_pandas_dtype(), len(whole), whole.offset * 8))
     return np.concatenate(parts)
-
-
-def _unzipped(body: bytes, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            members = archive.infolist()
-            if len(members) != 1 or members[0].file_size > _TEXT_BYTES:
-                raise BadAnswerError(f"{name} does not hold one CSV file of a sensible size")
-            return archive.read(members[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadAnswerError(f"{name} is not a sound zip file: {error}") from error
 
 
 def _day(time: int) -> date:

@@ -1,10 +1,7 @@
 """Candles out of files that others wrote: CSV and Parquet, of whatever time unit and in whatever order."""
 
 import codecs
-import io
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,6 +18,7 @@ from markets.candles import COLUMNS, FLOW_COLUMNS, BoolArray, Candles, FloatArra
 from markets.errors import InvalidInputError, NoCandlesError
 from markets.series import Timeframe
 from markets.store.layout import EARLIEST, LATEST
+from markets.zips import UnsoundZipError, only_member
 
 Table = Mapping[str, Any]
 
@@ -69,7 +67,10 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     with path.open("rb") as file:
         data = file.read()
     if data[:4] == b"PK\x03\x04":
-        data = _unzipped(path, data)
+        try:
+            data = only_member(data, limit=_UNZIPPED_BYTES)
+        except UnsoundZipError as error:
+            raise NoCandlesError(f"{path} {error}") from error
     try:
         table, unreadable = _parquet(data) if data[:4] == b"PAR1" else _csv(data)
     except pa.ArrowException as error:
@@ -87,17 +88,6 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     if not len(candles):
         raise NoCandlesError(f"{path} holds no candle of {timeframe.value}; malformed={intake.malformed}")
     return candles, intake
-
-
-def _unzipped(path: Path, data: bytes) -> bytes:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if len(members) != 1 or members[0].file_size > _UNZIPPED_BYTES:
-                raise NoCandlesError(f"{path} does not hold one file of a sensible size")
-            return archive.read(members[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise NoCandlesError(f"{path} is not a sound zip file: {error}") from error
 
 
 def _parquet(data: bytes) -> tuple[Table, int]:
