@@ -37,7 +37,7 @@ bench: $(TEST_STAMP)
 
 soak: $(TEST_STAMP)
 	SMC_FULL=1 $(BIN)/python -m pytest -k soak -n 0 -s
-	SMC_FULL=1 $(BIN)/python -m pytest -k "seed_sweep or kill9 or exactly_one_result" -n auto --dist load
+	SMC_FULL=1 $(BIN)/python -m pytest -k "seed_sweep or kill9 or exactly_one_result or year_of_real" -n auto --dist load
 
 screenshots: $(TEST_STAMP)
 	$(BIN)/python -m tests.browser.screenshots
