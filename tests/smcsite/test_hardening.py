@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -147,7 +148,7 @@ def test_check_deploy() -> None:
     """S41: Django's own list of what a public service must not leave open, in an environment like production's."""
     command = [
         str(BASE_DIR / ".ci/production-env"),
-        "python",
+        sys.executable,
         "manage.py",
         "check",
         "--deploy",
