@@ -4,6 +4,7 @@ import json
 import struct
 import zlib
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from signals.engine.layout import (
     CONTEXT,
     NO_ROOM_IN_OUTPUT,
     NO_ROOM_IN_STATE,
+    OUT_OF_ORDER,
     ROOM,
     SIGNAL,
     RecordArray,
@@ -121,24 +123,27 @@ class Detector:
     def step(self, candle: Candle) -> SignalTable:
         """Take one closed candle; return the signals it confirms and the marks it makes."""
         time, open_, high, low, close, _ = candle
-        if not (0 < low <= open_ <= high < np.inf and low <= close <= high):
+        if not (0 < low <= open_ <= high < inf and low <= close <= high):
             raise InvalidCandlesError(f"no candle has these prices: {candle}")
-        if self.bars and time <= self._state.core[0]["time"]:
-            raise InvalidCandlesError(f"a candle must follow {self.last_time}, the last one taken; it is {time}")
-        first_number, first_bar = self.next_number, self.bars
         while True:
-            room = kernel.step(self._state, self._step_signals, self._step_marks, candle[:5])
+            room, told = kernel.step(self._state, self._step_signals, self._step_marks, candle[:5])
             if room == ROOM:
                 break
+            if room == OUT_OF_ORDER:
+                raise InvalidCandlesError(f"a candle must follow {self.last_time}, the last one taken; it is {time}")
             if room == NO_ROOM_IN_OUTPUT:
                 rows = 2 * self._worst_case()
                 self._step_signals, self._step_marks = np.empty(rows, SIGNAL), np.empty(3 * rows, np.int64)
             else:
                 self._state = grown(self._state)
-        signals = self._step_signals[: self._take_count("signal_count")].copy()
-        marks = self._step_marks[: self._take_count("mark_count")].copy()
+        first_number, first_bar, signal_count, mark_count, range_pos = told
         return SignalTable(
-            signals, marks, np.array([time]), np.array([self.range_pos]), first_number=first_number, first_bar=first_bar
+            _first_rows(self._step_signals, signal_count),
+            _first_rows(self._step_marks, mark_count),
+            np.array([time]),
+            np.array([range_pos]),
+            first_number=first_number,
+            first_bar=first_bar,
         )
 
     def _take_count(self, name: str) -> int:
@@ -213,6 +218,11 @@ def _frozen(column: NDArray[Any]) -> NDArray[Any]:
     view = np.ascontiguousarray(column).view()
     view.flags.writeable = False
     return view
+
+
+def _first_rows(buffer: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return a read-only copy of the first rows; by way of bytes, in a sixth of the time that records take."""
+    return np.frombuffer(buffer[:count].tobytes(), buffer.dtype)
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -89,8 +89,8 @@ class State(NamedTuple):
     retests: RecordArray  # (2, n)
 
 
-# What ``step`` answers when an array has no room for the worst that the next bar can bring.
-ROOM, NO_ROOM_IN_OUTPUT, NO_ROOM_IN_STATE = 0, 1, 2
+# What ``step`` answers: done; an array has no room for the worst that the next bar can bring; not after the last bar.
+ROOM, NO_ROOM_IN_OUTPUT, NO_ROOM_IN_STATE, OUT_OF_ORDER = 0, 1, 2, 3
 
 _FIRST_CAPACITY = 64
 
