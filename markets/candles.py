@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -114,14 +115,21 @@ class Candles:
     def take(self, where: slice | BoolArray | TimeArray) -> Self:
         """Return the candles at ``where``, an index or a mask that keeps time order."""
         flow = self.flow.take(where) if self.flow is not None else None
-        return type(self)(*(getattr(self, name)[where] for name in COLUMNS), flow=flow)
+        columns = [getattr(self, name)[where] for name in COLUMNS]
+        if isinstance(where, slice) and (where.step is None or where.step > 0):
+            return self.known(columns, flow)
+        return type(self)(*columns, flow=flow)
 
     def copy(self) -> Self:
         """Return the same candles in columns of their own, which may be written to."""
         flow = self.flow
         if flow is not None:
             flow = Flow(*(getattr(flow, name).copy() for name in FLOW_COLUMNS))
-        return type(self)(*(getattr(self, name).copy() for name in COLUMNS), flow=flow)
+        return self.known([getattr(self, name).copy() for name in COLUMNS], flow)
+
+    def with_flow(self, flow: Flow | None) -> Self:
+        """Return the same candles with another flow, or none."""
+        return self.known([getattr(self, name) for name in COLUMNS], flow)
 
     def first(self, n: int) -> Self:
         return self.take(slice(0, n))
@@ -131,6 +139,15 @@ class Candles:
         low = 0 if start is None else int(np.searchsorted(self.open_time, start))
         high = len(self) if end is None else int(np.searchsorted(self.open_time, end))
         return self.take(slice(low, max(low, high)))
+
+    @classmethod
+    def known(cls, columns: Iterable[TimeArray | FloatArray], flow: Flow | None) -> Self:
+        """Return columns that were checked already, and in this order: to look again costs more than to take."""
+        candles = object.__new__(cls)
+        for name, column in zip(COLUMNS, columns, strict=True):
+            object.__setattr__(candles, name, column)
+        object.__setattr__(candles, "flow", flow)
+        return candles
 
     def candle(self, index: int) -> Candle:
         return Candle(int(self.open_time[index]), *(float(getattr(self, name)[index]) for name in COLUMNS[1:]))
@@ -147,7 +164,9 @@ def join(parts: Iterable[Candles]) -> Candles:
     if any(part.flow is not None for part in kept):
         flows = [part.flow if part.flow is not None else Flow.unknown(len(part)) for part in kept]
         flow = Flow(*(np.concatenate([getattr(each, name) for each in flows]) for name in FLOW_COLUMNS))
-    return Candles(*(np.concatenate([getattr(part, name) for part in kept]) for name in COLUMNS), flow=flow)
+    if any(before.open_time[-1] >= after.open_time[0] for before, after in pairwise(kept)):
+        raise InvalidCandlesError("open_time must rise strictly")
+    return Candles.known([np.concatenate([getattr(part, name) for part in kept]) for name in COLUMNS], flow)
 
 
 def sound_prices(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> BoolArray:

@@ -43,6 +43,11 @@ def require_pair(symbol: str) -> Pair:
     return pair
 
 
+def tick_size(symbol: str) -> float:
+    """Return a pair's price step in quote currency, 0 where it is not known."""
+    return Pair.objects.filter(symbol=symbol).values_list("tick_size", flat=True).first() or 0.0
+
+
 def near_symbols(text: str) -> list[str]:
     """Return up to five known symbols that look like ``text``."""
     known = list(Pair.objects.values_list("symbol", flat=True))

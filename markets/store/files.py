@@ -6,7 +6,7 @@ no other file beside it, and stays plain Parquet.
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def encode(series: SeriesKey, candles: Candles, *, edit: int, sequence: int) -> 
     seal = hashlib.sha256(data).hexdigest()
     sealed = b"".join((data[:start], seal.encode(), data[start + 64 :]))
     # A copy, since the sheet is kept: the caller's columns may be a part of much larger ones, or change.
-    return sealed, Sheet(_frozen(replace(candles, flow=flow).copy()), edit, sequence, seal)
+    return sealed, Sheet(_frozen(candles.with_flow(flow).copy()), edit, sequence, seal)
 
 
 def decode(data: bytes, series: SeriesKey, *, with_flow: bool = True) -> Sheet:

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,6 +41,8 @@ class Shelf:
     def __init__(self, series: SeriesKey, folder: Path, *, graveyard: Path, disk: Disk, cache: SheetCache) -> None:
         self.series, self.folder, self.graveyard = series, folder, graveyard
         self.disk, self.cache = disk, cache
+        # As text: asked for several times a candle, and paths take longer to put together than to look up.
+        self._manifest_path = f"{folder}/{MANIFEST}"
         # Damaged files that could not be moved away: they are as good as absent.
         self.shunned: Files = {}
         # Files whose last write may not have reached the disk.
@@ -85,11 +86,10 @@ class Shelf:
 
     def manifest(self) -> Manifest:
         """Return the manifest; an empty one where there is none, or where it was damaged."""
-        path = self.folder / MANIFEST
         try:
-            seen = identity(path)
+            seen = identity(self._manifest_path)
             if self._manifest is None or self._manifest[0] != seen:
-                data, seen = read(path)
+                data, seen = read(self.folder / MANIFEST)
                 self._manifest = (seen, Manifest.from_bytes(data) or Manifest())
         except FileNotFoundError:
             return Manifest()
@@ -185,7 +185,7 @@ class Shelf:
         parts = [part for sheet in sheets if len(part := sheet.candles.between(start, end))]
         whole = union(parts)
         if not with_flow:
-            whole = replace(whole, flow=None)
+            whole = whole.with_flow(None)
         # What is cached is shared; a caller's columns are its own.
         return whole.copy() if len(parts) == 1 else whole
 

@@ -9,6 +9,7 @@ from redis import Redis
 
 from markets.errors import NotFoundError
 from markets.moments import parse_time
+from markets.selectors import tick_size
 from markets.series import SeriesKey
 from signals.feed.wishes import Shard
 from signals.models import PublishedSignal
@@ -39,7 +40,8 @@ def make_amends(redis: "Redis", publisher: Publisher, shard: Shard) -> int:
             told = signal(name)
         except NotFoundError:
             continue  # revised meanwhile
-        publisher.send(SIGNALS, signal_body(told, published_at=_milliseconds(row.published_at), late=row.is_late))
+        published_at, step = _milliseconds(row.published_at), tick_size(row.symbol)
+        publisher.send(SIGNALS, signal_body(told, published_at=published_at, late=row.is_late, tick_size=step))
         count += 1
     publisher.send(SIGNALS, reset_body(SIGNALS))
     return count

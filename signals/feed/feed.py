@@ -26,7 +26,8 @@ _TICK_SECONDS = 0.05
 _RECONCILE_SECONDS = 5.0
 # A first recovery waits this long for the connection, so that one is enough.
 _CONNECT_PATIENCE = 3.0
-_FAST_THREADS, _SLOW_THREADS = 6, 4
+# Work on a candle is mostly Python's: more threads would only let all of a burst end late, where each could be next.
+_FAST_THREADS, _SLOW_THREADS = 2, 4
 _WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"
 # When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
 _PAIRS_SECONDS, _PAIRS_PATIENCE = 300.0, 30.0

@@ -1,16 +1,21 @@
 """What the feed says of one series: its candles, what was found on them, what changed."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
 
 from markets.candles import Candle
+from markets.selectors import tick_size
 from markets.series import SeriesKey
 from signals.push.channels import SIGNALS, candles_channel
 from signals.push.messages import candle_body, mark_body, reset_body, signal_body
 from signals.push.publisher import Publisher
 from signals.services import Facts, MarkRow, SignalRow
+
+# A pair's price step changes once in years; asking for it costs as much as writing a signal's row.
+_STEP_SECONDS = 60.0
 
 
 class Teller:
@@ -20,6 +25,7 @@ class Teller:
         self._series = series
         self._channel = candles_channel(series)
         self._publisher = publisher
+        self._step, self._step_asked_at = 0.0, -_STEP_SECONDS
 
     def forming(self, candle: Candle, preview: Facts) -> None:
         """Tell a candle as it stands, with what it would mean if it closed so."""
@@ -42,7 +48,8 @@ class Teller:
         """Tell what was entered into the ledger at that moment, and what became of what was entered before."""
         published_at = round(at.timestamp() * 1000)
         for row in rows:
-            self._publisher.send(SIGNALS, signal_body(row, published_at=published_at, late=late))
+            text = signal_body(row, published_at=published_at, late=late, tick_size=self._tick_size())
+            self._publisher.send(SIGNALS, text)
         for mark in marks:
             # An id names its kind: BTCUSDT.15m.internal.FVG.up.…
             if mark.signal_id.split(".")[3] in settings.ENV.indicators:
@@ -51,3 +58,9 @@ class Teller:
     def revised(self) -> None:
         """Tell that signals which were told are marked as revised."""
         self._publisher.send(SIGNALS, reset_body(SIGNALS))
+
+    def _tick_size(self) -> float:
+        now = time.monotonic()
+        if now - self._step_asked_at >= _STEP_SECONDS:
+            self._step, self._step_asked_at = tick_size(self._series.symbol), now
+        return self._step

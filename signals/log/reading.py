@@ -178,15 +178,18 @@ class LogView:
 
     def advanced(self, frames: list[Frame], base: int) -> "LogView":
         """Return the view with the facts of frames that follow it; the month files reach to ``base``."""
-        signals = np.concatenate([self.tail_signals, *(frame.signals for frame in frames)])
-        marks = np.concatenate([self.tail_marks, *(frame.marks for frame in frames)])
+        nothing = no_facts()
+        new_signals = np.concatenate([nothing[0], *(frame.signals for frame in frames)])
+        new_marks = np.concatenate([nothing[1], *(frame.marks for frame in frames)])
+        # All frames at once: each step copies the months that are loaded.
         loaded = dict(self._months)
-        for frame in frames:
-            for number, rows in months.by_month(frame.signals, "confirm_time"):
-                if number in loaded:
-                    loaded[number] = loaded[number][0].extended(rows), loaded[number][1]
-            for number, (month, folded) in loaded.items():
-                loaded[number] = month.marked(frame.marks), folded
+        for number, rows in months.by_month(new_signals, "confirm_time"):
+            if number in loaded:
+                loaded[number] = loaded[number][0].extended(rows), loaded[number][1]
+        for number, (month, folded) in loaded.items():
+            loaded[number] = month.marked(new_marks), folded
+        signals = np.concatenate([self.tail_signals, new_signals])
+        marks = np.concatenate([self.tail_marks, new_marks])
         return LogView(
             self.series,
             self.generation,

@@ -26,10 +26,14 @@ def with_head(sequence: int, rest: str) -> str:
     return f'{{"v":1,"seq":{sequence},{rest}'
 
 
-def signal_body(row: SignalRow, *, published_at: int, late: bool) -> str:
-    """Tell a published signal: the object of the REST API, when it was published, and the row pages show."""
+def signal_body(row: SignalRow, *, published_at: int, late: bool, tick_size: float) -> str:
+    """Tell a published signal: the object of the REST API, when it was published, and the row pages show.
+
+    ``tick_size`` is the pair's price step, 0 where it is unknown: prices in the row are written with its decimals.
+    """
     told = {**signal_json(row), "published_at": iso(published_at), "late": late}
-    html = get_template(_ROW).render({"signal": row, "late": late, "published_at": published_at})
+    context = {"signal": row, "late": late, "published_at": published_at, "tick_size": tick_size}
+    html = get_template(_ROW).render(context)
     return body(SIGNALS, "signal", {**told, "html": html})
 
 

@@ -32,7 +32,7 @@ def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None
     """
     wanted = [row for row in facts.signals if row.kind in settings.ENV.indicators]
     new = _enter(facts, wanted, now=now, late=late, latency_ms=latency_ms) if wanted else []
-    published = publication(facts.root, facts.series) if facts.root is not None else None
+    published = publication(facts.root, facts.series) if facts.signals and facts.root is not None else None
     if published is not None:
         note_published(facts, published)
     return new

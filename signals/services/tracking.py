@@ -13,8 +13,9 @@ from signals.engine.layout import RecordArray
 from signals.log import LogView, MarkRow, SeriesLog, SignalRow
 from signals.log.journal import Frame
 from signals.log.publication import Publication, publication, set_publication
-from signals.log.rows import SCALE_NAMES, mark_name, told_id, told_new
+from signals.log.rows import SCALE_NAMES, mark_name, told_new
 from signals.selectors.logs import mends, signal_log
+from signals.services.naming import Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class Tracker:
         self._root = root
         self._log = SeriesLog(series, store=store, root=root)
         self._reader = signal_log(root)
+        self._names = Names(series)
+        self._has_caught_up = False
+        self._quiet_since: int | None = None
 
     @property
     def through(self) -> int | None:
@@ -63,6 +67,7 @@ class Tracker:
         The first log of a series is history: nothing of it is told as new.
         """
         self._log.catch_up()
+        self._names, self._quiet_since, self._has_caught_up = Names(self.series), None, True
         return self._unpublished()
 
     @mends
@@ -72,19 +77,27 @@ class Tracker:
         When candles that were judged earlier have changed, or none were judged yet, this is ``catch_up``.
         """
         frame = self._log.advance(candles)
-        published = publication(self._root, self.series)
-        if frame is None or published is None:
+        if frame is None or not self._has_caught_up:
             return self.catch_up()
         signals = list(told_new(self.series, frame.signals, self._version))
-        facts = self._facts(signals, frame.marks, since=frame.since, through=frame.through)
-        self._pass_by(facts, published)
+        self._names.keep(frame.signals)
+        # Candles without a signal are counted as published along with the next that has one: nothing is lost when
+        # that count stays behind, and most candles need not write it.
+        since = frame.since if self._quiet_since is None else self._quiet_since
+        self._quiet_since = None if signals else since
+        facts = self._facts(signals, frame.marks, since=since, through=frame.through)
+        self._names.forget(frame.marks)
         return facts
 
     def preview(self, candle: Candle) -> Facts:
         """Return what a candle that is still forming would tell if it closed now. Nothing is kept."""
         frame: Frame = self._log.preview(candle)
         signals = list(told_new(self.series, frame.signals, self._version))
-        marks = self._mark_rows(frame.marks) if self._reader.view(self.series) is not None else []
+        try:
+            marks = self._mark_rows(frame.marks)
+        except FileNotFoundError:
+            # The log is just being replaced; the next preview has names again.
+            marks = []
         return Facts(self.series, signals, marks)
 
     def close(self) -> None:
@@ -112,7 +125,8 @@ class Tracker:
                 signals += view.told(month, slice(None))
             marks = view.marks_after(published.through)
         facts = self._facts(signals, marks, since=published.through, through=through)
-        self._pass_by(facts, published)
+        if not signals:
+            note_published(facts, published)
         return facts
 
     def _view(self) -> LogView:
@@ -126,24 +140,11 @@ class Tracker:
         generation = self._log.generation
         return Facts(self.series, signals, rows, since, through, generation.revision, generation.digests, self._root)
 
-    def _pass_by(self, facts: Facts, published: Publication) -> None:
-        """Count facts without a signal as published: there is nothing to publish."""
-        if not facts.signals:
-            note_published(facts, published)
-
     def _mark_rows(self, marks: RecordArray) -> list[MarkRow]:
-        if not len(marks):
-            return []
-        named = self._view().named(marks["scale"], marks["number"])
+        names = self._names.of(marks, self._view)
         return [
-            MarkRow(
-                told_id(self.series, row),
-                mark_name(mark["mark"]),
-                int(mark["time"]),
-                self.series,
-                SCALE_NAMES[mark["scale"]],
-            )
-            for row, mark in zip(named, marks, strict=True)
+            MarkRow(name, mark_name(mark["mark"]), int(mark["time"]), self.series, SCALE_NAMES[mark["scale"]])
+            for name, mark in zip(names, marks, strict=True)
         ]
 
 

@@ -70,7 +70,7 @@ def chart_facts(context: Context, symbol: str, timeframe: str, shown: Any, scale
         "shown": list(shown),
         "scale": scale,
         "asOf": as_of,
-        "decimals": _decimals_of(context).get(symbol),
+        "decimals": _decimals_of(context, symbol),
     }
     return json_script(facts, "chart-facts")
 
@@ -148,24 +148,28 @@ def price(context: Context, value: float | None, symbol: str = "") -> str:
     """Write a price at the pair's tick size, with thousands apart."""
     if value is None or value != value:  # noqa: PLR0124 - NaN differs from itself
         return NOTHING
-    return format_price(value, _decimals_of(context).get(symbol))
+    return format_price(value, _decimals_of(context, symbol))
 
 
 @register.simple_tag(takes_context=True)
 def decimals(context: Context, symbol: str) -> int | str:
     """Return how many decimals a pair's prices have; empty when the exchange did not say."""
-    found = _decimals_of(context).get(symbol)
+    found = _decimals_of(context, symbol)
     return "" if found is None else found
 
 
-def _decimals_of(context: Context) -> dict[str, int | None]:
-    """Return the decimals of every pair, asked once a request (or a pushed part)."""
+def _decimals_of(context: Context, symbol: str) -> int | None:
+    """Return the decimals of a pair, None when they are unknown.
+
+    A request asks once for all pairs. A part that is pushed has no request and brings its ``tick_size``.
+    """
+    if "tick_size" in context:
+        return tick_decimals(context["tick_size"])
     keeper: Any = context.get("request") or context.render_context
-    kept = getattr(keeper, "_decimals", None)
-    if kept is None:
-        kept = {symbol: tick_decimals(tick) for symbol, tick in Pair.objects.values_list("symbol", "tick_size")}
-        keeper._decimals = kept
-    found: dict[str, int | None] = kept
+    if not hasattr(keeper, "_decimals"):
+        pairs = Pair.objects.values_list("symbol", "tick_size")
+        keeper._decimals = {name: tick_decimals(tick) for name, tick in pairs}
+    found: int | None = keeper._decimals.get(symbol)
     return found
 
 

@@ -1,0 +1,64 @@
+"""Whose life a mark continues: marks name signals by number, the world knows them by id."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from markets.series import SeriesKey
+from signals.engine.kinds import Kind, Mark
+from signals.engine.layout import RecordArray
+from signals.log import LogView
+from signals.log.rows import UNSET, told_id
+
+_MOST_KEPT = 2_000
+_SWING = f".{Kind.SWING.name}."
+
+
+class Names:
+    """The ids of one series' signals whose life goes on, so that the log is rarely asked for them.
+
+    A view of the log costs milliseconds to bring up to date; most marks are made on signals found lately.
+    """
+
+    def __init__(self, series: SeriesKey) -> None:
+        self._series = series
+        self._ids: OrderedDict[tuple[int, int], str] = OrderedDict()
+
+    def keep(self, signals: RecordArray) -> None:
+        """Learn the ids of signals (``LOGGED`` records) that may be marked."""
+        for row, key in zip(signals, _keys(signals), strict=True):
+            self._ids[key] = told_id(self._series, row)
+
+    def of(self, marks: RecordArray, view: Callable[[], LogView]) -> list[str]:
+        """Return the ids of the signals that ``marks`` (``MARKED`` records) were made on, shape as given.
+
+        ``view`` is called for the log as it is now when one is not known; what it raises is raised.
+        """
+        while len(self._ids) > _MOST_KEPT:
+            self._ids.popitem(last=False)
+        keys = _keys(marks)
+        is_unknown = [key not in self._ids for key in keys]
+        if any(is_unknown):
+            now = view()
+            if not self._ids:
+                self._learn_newest(now)
+            self.keep(now.named(marks["scale"][is_unknown], marks["number"][is_unknown]))
+        return [self._ids[key] for key in keys]
+
+    def forget(self, marks: RecordArray) -> None:
+        """Let go of the signals whose life these marks ended."""
+        for key, mark in zip(_keys(marks), marks["mark"].tolist(), strict=True):
+            # No mark follows: a pivot is taken once, everything else is invalidated at last.
+            if mark == Mark.INVALIDATED or (mark == Mark.MITIGATED and _SWING in self._ids.get(key, "")):
+                self._ids.pop(key, None)
+
+    def _learn_newest(self, view: LogView) -> None:
+        month = view.month(view.months()[-1])
+        is_taken = (month.rows["kind"] == Kind.SWING) & (month.life[Mark.MITIGATED] != UNSET)
+        goes_on = (month.life[Mark.INVALIDATED] == UNSET) & ~is_taken
+        self.keep(month.rows[np.flatnonzero(goes_on)[-_MOST_KEPT // 2 :]])
+
+
+def _keys(rows: RecordArray) -> list[tuple[int, int]]:
+    return list(zip(rows["scale"].tolist(), rows["number"].tolist(), strict=True))
