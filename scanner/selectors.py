@@ -16,7 +16,8 @@ from scanner.engine.volatility import HISTORY, Metric, Volatility, measure
 
 logger = logging.getLogger(__name__)
 
-_READERS = 4
+# Most of a measurement holds the interpreter: more readers than two only take it from each other.
+_READERS = 2
 # A ranking is made anew by the schedule every minute; one that is older than this is made on demand.
 FRESH_SECONDS = 90
 
@@ -61,7 +62,7 @@ def scan(timeframe: Timeframe) -> tuple[dict[str, Volatility], list[Skipped]]:
 
 
 def _measure_all(series: Iterable[SeriesKey]) -> Iterator[tuple[SeriesKey, Volatility | str]]:
-    # Reading and decoding Parquet let go of the interpreter, so a few readers keep both cores busy.
+    # Reading and decoding Parquet let go of the interpreter, so one reader reads while the other measures.
     keys = list(series)
     with ThreadPoolExecutor(_READERS) as readers:
         yield from zip(keys, readers.map(_measure_one, keys), strict=True)
