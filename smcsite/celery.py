@@ -9,7 +9,6 @@ from typing import Any
 from billiard.process import active_children
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutting_down
-from redis.exceptions import RedisError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smcsite.settings")
 
@@ -38,7 +37,10 @@ def _check_time_limits(**_: Any) -> None:
 @worker_init.connect
 def _check_broker(**_: Any) -> None:
     """Refuse to start on a Redis that throws jobs away when its memory is short; one that is away is waited for."""
-    # Imported here: it reads settings, which this module is part of.
+    # Imported here: the one reads settings, which this module is part of; the other takes a tenth of a second, and
+    # every command imports this module.
+    from redis import RedisError  # noqa: PLC0415
+
     from smcsite.broker import eviction_policy  # noqa: PLC0415
 
     with contextlib.suppress(RedisError, OSError):

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from markets.errors import ServiceUnavailableError
 
 _FALLBACKS = ("valkey-server", "redis-server")
@@ -86,6 +83,9 @@ def await_server(url: str, *, alive: Callable[[], bool]) -> None:
 
     Raises ``ServiceUnavailableError`` when it ends (``alive`` says so) or takes too long.
     """
+    # Settings read this module, so every command does; the client takes a tenth of a second to import.
+    from redis import Redis, RedisError  # noqa: PLC0415
+
     deadline = time.monotonic() + _START_SECONDS
     with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
         while time.monotonic() < deadline:

@@ -2,9 +2,9 @@
 
 from markets.store.combining import Revised, Source
 from markets.store.coverage import Coverage
-from markets.store.foreign import read_foreign
 from markets.store.recovery import Recovered
 from markets.store.resample import resample
+from markets.store.shelf import Version
 from markets.store.store import CandleStore, Statistics, digest_of
 from markets.store.verify import Problem, Verified
 from markets.store.writing import Merged
@@ -19,7 +19,7 @@ __all__ = [
     "Source",
     "Statistics",
     "Verified",
+    "Version",
     "digest_of",
-    "read_foreign",
     "resample",
 ]

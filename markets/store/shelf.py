@@ -84,6 +84,15 @@ class Shelf:
                 continue
             return {span: seen for span, seen in found.items() if self.shunned.get(span) != seen}
 
+    def has_files(self) -> bool:
+        """Say whether there are any files, without a look at each."""
+        if self.shunned:
+            return bool(self.files())
+        try:
+            return any(span_named(name) is not None for name in os.listdir(self.folder))  # noqa: PTH208
+        except FileNotFoundError:
+            return False
+
     def manifest(self) -> Manifest:
         """Return the manifest; an empty one where there is none, or where it was damaged."""
         try:

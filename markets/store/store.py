@@ -91,7 +91,7 @@ class CandleStore:
 
     def series(self) -> list[SeriesKey]:
         """Return the series that have candles."""
-        return [series for series in series_below(self.root) if self._shelf(series).files()]
+        return [series for series in series_below(self.root) if self._shelf(series).has_files()]
 
     def read(self, series: SeriesKey, *, start: int | None, end: int | None, with_flow: bool = False) -> Candles:
         """Return the stored candles with ``start <= open_time < end`` (UTC ms, None for no bound)."""

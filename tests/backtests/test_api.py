@@ -104,7 +104,7 @@ def test_a_run_over_a_hole_says_so_everywhere(client: Client, data_root: Path, t
     assert "The candles have gaps" in client.get(f"/web/backtest/{told['id']}").text
     said = io.StringIO()
     call_command("backtest", symbol="BTCUSDT", timeframe="15m", out_dir=tmp_path / "report", stdout=said)
-    assert f"note: BTCUSDT has 1 holes in the range: {iso(first)} x10" in said.getvalue()
+    assert f"note: BTCUSDT has a hole in the range: {iso(first)} x10" in said.getvalue()
     written = json.loads((tmp_path / "report" / "metrics.json").read_bytes())
     assert written["provenance"]["holes"] == [["BTCUSDT", first, after]]
 

@@ -111,7 +111,8 @@ def _notes(result: Result) -> list[str]:
         if holes:
             shown = ", ".join(_hole_text(hole, result.spec.timeframe) for hole in holes[:_SHOWN_HOLES])
             more = f" and {len(holes) - _SHOWN_HOLES} more" if len(holes) > _SHOWN_HOLES else ""
-            notes.append(f"{symbol} has {len(holes)} holes in the range: {shown}{more}")
+            count = "a hole" if len(holes) == 1 else f"{len(holes)} holes"
+            notes.append(f"{symbol} has {count} in the range: {shown}{more}")
     return notes
 
 

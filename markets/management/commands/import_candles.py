@@ -13,7 +13,8 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.services.recording import record
-from markets.store import Source, read_foreign
+from markets.store import Source
+from markets.store.foreign import read_foreign
 
 _SHOWN_GAPS = 20
 _ROWS_A_STEP = 250_000

@@ -22,7 +22,8 @@ from markets.replay.server import ReplayExchange, listening_socket, make_server
 from markets.replay.synthetic import SyntheticMarket
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe, parse_symbol
-from markets.store import CandleStore, read_foreign
+from markets.store import CandleStore
+from markets.store.foreign import read_foreign
 
 _DEFAULT_SYMBOLS = "BTCUSDT,ETHUSDT,BNBUSDT"
 _FILE_NAME = re.compile(r"([A-Z0-9]{1,20})[-_.](1m|5m|15m|30m|1h|4h|1d)\b", re.ASCII)

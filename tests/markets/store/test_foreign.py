@@ -19,7 +19,8 @@ import pytest
 from markets.candles import FLOW_COLUMNS, Candles, Intake
 from markets.errors import InvalidInputError, NoCandlesError
 from markets.series import SeriesKey, Timeframe
-from markets.store import CandleStore, Source, read_foreign
+from markets.store import CandleStore, Source
+from markets.store.foreign import read_foreign
 from tests.factories import real_candles, shared_file, walk
 from tests.markets.store.disks import same
 
@@ -250,7 +251,8 @@ _ZONE = """
 import sys
 from pathlib import Path
 from markets.series import SeriesKey, Timeframe
-from markets.store import CandleStore, Source, read_foreign
+from markets.store import CandleStore, Source
+from markets.store.foreign import read_foreign
 
 series = SeriesKey.of("BTCUSDT", "15m")
 candles, _ = read_foreign(Path(sys.argv[1]), Timeframe.M15)

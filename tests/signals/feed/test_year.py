@@ -8,7 +8,7 @@ import pytest
 
 from markets.replay.recorded import RecordedMarket
 from markets.series import SeriesKey
-from markets.store import read_foreign
+from markets.store.foreign import read_foreign
 from signals.engine.table import UNSET
 from smcsite.env import KINDS
 from tests.factories import shared_file
