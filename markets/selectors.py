@@ -3,20 +3,36 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 
 from django.conf import settings
 from django.db.models import QuerySet
 
+from markets.candles import Candles
 from markets.errors import UnknownSymbolError
 from markets.models import Backfill, ExchangeGap, Pair, Series
 from markets.series import SeriesKey, Timeframe
-from markets.store import CandleStore, Coverage
+from markets.store import CandleStore, Coverage, Version
 
 
 @cache
 def candle_store() -> CandleStore:
     """Return this process's store of candles, in the data folder of the settings."""
     return CandleStore(settings.DATA_ROOT, cache_seconds=settings.ENV.cache_ttl)
+
+
+_newest: dict[tuple[Path, SeriesKey, int], tuple[Version, Candles]] = {}
+
+
+def newest_candles(series: SeriesKey, count: int) -> Candles:
+    """Return the last few candles of a series, to look at: all who ask for the same get the same."""
+    store = candle_store()
+    # Pages ask for them again and again; they are read once for each state of the series.
+    version, name = store.version(series), (store.root, series, count)
+    known = _newest.get(name)
+    if known is None or known[0] != version:
+        known = _newest[name] = version, store.newest(series, count)
+    return known[1]
 
 
 def pairs() -> QuerySet[Pair]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from django.core.cache import cache
@@ -49,7 +50,10 @@ class Ranking:
     skipped: tuple[Skipped, ...]
 
 
-def scan(timeframe: Timeframe) -> tuple[dict[str, Volatility], list[Skipped]]:
+Scanned = tuple[dict[str, Volatility], list[Skipped]]  # by symbol
+
+
+def scan(timeframe: Timeframe) -> Scanned:
     """Measure every stored pair now. One pair's failure is told and hides no other."""
     series = [key for key in known_series() if key.timeframe == timeframe]
     measured, skipped = {}, []
@@ -86,12 +90,27 @@ def ranking(timeframe: Timeframe, *, metric: Metric = Metric.ATR, top: int | Non
     return Ranking(timeframe, metric, rows[:top], tuple(skipped))
 
 
-def _recent(timeframe: Timeframe) -> tuple[dict[str, Volatility], list[Skipped]]:
+def _recent(timeframe: Timeframe) -> Scanned:
     try:
         kept = cache.get(cache_key(timeframe))
     except (RedisError, OSError):
         kept = None
-    return unpack(kept) if kept is not None else scan(timeframe)
+    return unpack(kept) if kept is not None else _scan_once(timeframe)
+
+
+_scanned: dict[tuple[Path, Timeframe], tuple[list[Any], Scanned]] = {}
+
+
+def _scan_once(timeframe: Timeframe) -> Scanned:
+    """Measure every pair when any has changed since this process did so last."""
+    store = candle_store()
+    state = [(key, store.version(key)) for key in known_series() if key.timeframe == timeframe]
+    known = _scanned.get((store.root, timeframe))
+    if known is None or known[0] != state:
+        known = state, scan(timeframe)
+        if not known[1][1]:  # what failed may do better without a change
+            _scanned[store.root, timeframe] = known
+    return known[1]
 
 
 def cache_key(timeframe: Timeframe) -> str:
@@ -106,7 +125,7 @@ def pack(measured: dict[str, Volatility], skipped: list[Skipped]) -> dict[str, A
     }
 
 
-def unpack(kept: dict[str, Any]) -> tuple[dict[str, Volatility], list[Skipped]]:
+def unpack(kept: dict[str, Any]) -> Scanned:
     """Read what ``pack`` wrote."""
     measured = {}
     for symbol, row in kept["measured"].items():

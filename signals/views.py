@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.models import JobState, Pair
-from markets.selectors import candle_store, known_series, require_pair, timeframes_of
+from markets.selectors import known_series, newest_candles, require_pair, timeframes_of
 from markets.serializers import row_number
 from markets.series import SeriesKey, Timeframe
 from markets.views import ask_to_cancel, find_job, page, redirect, visible
@@ -104,7 +104,7 @@ def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]
         if with_panels:
             told["zones"] = once_each(selectors.zones_near(series, within=_NEAR, limit=24))[:6]
             told["bias"] = [(each, selectors.bias(SeriesKey(series.symbol, each))) for each in timeframes_of(pair)]
-            told["last"] = candle_store().newest(series, 1)
+            told["last"] = newest_candles(series, 1)
     except SmcError as error:
         told["error"] = str(error)
     return told

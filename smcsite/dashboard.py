@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markets.errors import SmcError
 from markets.models import Pair
-from markets.selectors import candle_store, pairs, timeframes_of
+from markets.selectors import newest_candles, pairs, timeframes_of
 from markets.series import SeriesKey, Timeframe
 from signals import selectors
 from signals.views import once_each
@@ -62,8 +62,7 @@ def _row(pair: Pair) -> MarketRow:
     timeframes = timeframes_of(pair)
     if not timeframes:
         return MarketRow(pair.symbol, pair.is_active)
-    store, shortest = candle_store(), SeriesKey(pair.symbol, timeframes[0])
-    last = store.newest(shortest, 1)
+    last = newest_candles(SeriesKey(pair.symbol, timeframes[0]), 1)
     bias = tuple(_bias(SeriesKey(pair.symbol, each)) for each in timeframes)
     if not len(last):
         return MarketRow(pair.symbol, pair.is_active, bias=bias)
@@ -82,7 +81,7 @@ def _change(symbol: str, timeframes: list[Timeframe], *, close: float, time: int
     """Return the change over a day in percent, from the longest timeframe that has a close a day ago."""
     for timeframe in reversed([each for each in timeframes if each.minutes <= 60]):
         day = _DAY_MILLISECONDS // timeframe.milliseconds
-        candles = candle_store().newest(SeriesKey(symbol, timeframe), day + 1)
+        candles = newest_candles(SeriesKey(symbol, timeframe), day + 1)
         before = candles.close[candles.open_time + timeframe.milliseconds <= time - _DAY_MILLISECONDS + 3_600_000]
         if len(before):
             return float(100 * (close / before[-1] - 1))

@@ -87,6 +87,7 @@ class LogView:
     # Each with the month up to which the files' marks are folded in. A mark is written once, so order is no matter.
     _months: dict[int, tuple[Month, int]] = field(default_factory=dict)
     _marks: dict[int, RecordArray] = field(default_factory=dict)
+    _numbers: list[int] | None = None
 
     @property
     def version(self) -> int:
@@ -94,9 +95,12 @@ class LogView:
 
     def months(self) -> list[int]:
         """Return the numbers of the months that hold signals, ascending."""
-        tail = {month for month, _ in months.by_month(self.tail_signals, "confirm_time")}
-        last = months.month_of(self.base) if self.base != UNSET else -1
-        return sorted({each for each in months.months_on_disk(self.folder, "signals") if each <= last} | tail)
+        if self._numbers is None:
+            tail = {month for month, _ in months.by_month(self.tail_signals, "confirm_time")}
+            last = months.month_of(self.base) if self.base != UNSET else -1
+            stored = {each for each in months.months_on_disk(self.folder, "signals") if each <= last}
+            self._numbers = sorted(stored | tail)
+        return self._numbers
 
     def month(self, number: int, *, as_of: int | None = None) -> Month:
         """Return one month's signals as they stand at ``through``.

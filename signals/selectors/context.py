@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.candles import Candles
-from markets.selectors import candle_store
+from markets.selectors import candle_store, newest_candles
 from markets.series import SeriesKey, Timeframe
-from signals.engine import Detector, Run, scale_params
-from signals.log import SignalRow
+from signals.engine import Detector, Kind, Run, scale_params
+from signals.log import LogView, SignalRow
 from signals.log.rows import UNSET
 from signals.selectors.logs import fresh_view, mends
 
-_ZONES = frozenset({"FVG", "IFVG", "OB", "BREAKER"})
+_IS_ZONE = np.array([kind.name in ("FVG", "IFVG", "OB", "BREAKER") for kind in Kind])  # by the number of the kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +79,37 @@ def zones_near(
 ) -> list[NearZone]:
     """Return zones that are neither filled nor invalidated within a fraction of the last close, the nearest first."""
     view = fresh_view(series)
-    last = candle_store().newest(series, 1)
+    last = newest_candles(series, 1)
     if view is None or not len(last):
         return []
     price = float(last.close[-1])
-    found = []
+    # A log only grows, so how far it goes settles what it tells.
+    asked = (view.folder, view.through, price, within, limit, scale)
+    found = _near.get(asked)
+    if found is None:
+        if len(_near) >= _MOST_NEAR:
+            _near.clear()
+        found = _near[asked] = _nearest(view, price, within=within, limit=limit, scale=scale)
+    return list(found)
+
+
+_MOST_NEAR = 1_000
+_near: dict[tuple[Path, int, float, float, int, str | None], list[NearZone]] = {}
+
+
+def _nearest(view: LogView, price: float, *, within: float, limit: int, scale: str | None) -> list[NearZone]:
+    found: list[NearZone] = []
     for number in view.months():
         month = view.month(number)
         rows = month.rows
         is_open = (month.life[1] == UNSET) & (month.life[2] == UNSET) & np.isfinite(rows["top"])
         distance = np.maximum(np.maximum(rows["bottom"] - price, price - rows["top"]), 0.0) / price
-        chosen = np.flatnonzero(is_open & (distance <= within))
+        chosen = np.flatnonzero(is_open & (distance <= within) & _IS_ZONE[rows["kind"]])
         signals = view.told(month, chosen)
         found += [
             NearZone(row, float(each))
             for row, each in zip(signals, distance[chosen], strict=True)
-            if row.kind in _ZONES and scale in (None, row.scale)
+            if scale in (None, row.scale)
         ]
     return sorted(found, key=lambda each: (each.distance, -each.signal.confirm_time))[:limit]
 
@@ -145,7 +160,7 @@ def course_of(series: SeriesKey, scale: str) -> Course:
     store = candle_store()
     name = (store.root, series, scale)
     with _followed_lock:
-        edit = store.edit(series)
+        last, edit = store.version(series)
         known = _followed.get(name)
         if known is None or known[0] != edit:
             empty = np.empty(0, np.int64)
@@ -155,7 +170,7 @@ def course_of(series: SeriesKey, scale: str) -> Course:
                 Course(series.timeframe.milliseconds, empty, empty, np.empty(0)),
             )
         _, detector, course = known
-        last, start = store.last_time(series), None if detector.last_time is None else detector.last_time + 1
+        start = None if detector.last_time is None else detector.last_time + 1
         if last is not None and (start is None or last >= start):
             candles = store.read(series, start=start, end=None)
             course = course.followed_by(candles, detector.run(candles))

@@ -70,13 +70,11 @@ def mends(read: Callable[P, T]) -> Callable[P, T]:
 
 
 def _must_fold(series: SeriesKey, view: LogView | None) -> bool:
-    store = candle_store()
-    last = store.last_time(series)
+    last, edit = candle_store().version(series)
     if last is None:
         return False
     if view is None:
         return True
-    edit = store.edit(series)
     if view.through >= last and view.edit == edit:
         return False
     now = time.monotonic()
