@@ -10,6 +10,7 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
+from scanner.selectors import ranking
 from tests.factories import walk
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +41,16 @@ def test_pairs_are_ranked_and_those_that_cannot_be_are_named(client: Client) -> 
     text = client.get("/web/scanner").content.decode()
     assert "could not be ranked" in text
     assert "<dt>NEWUSDT</dt>" in text
+
+
+def test_a_ranking_on_demand_is_of_the_candles_there_are() -> None:
+    series, candles = SeriesKey("AAAUSDT", Timeframe.M5), walk(7, 300, timeframe=Timeframe.M5)
+    ensure_series(series, is_active=True)
+    for count in (290, 300):
+        candle_store().merge(series, candles.first(count), source=Source.FILE)
+        for _ in range(2):
+            (row,) = ranking(Timeframe.M5).rows
+            assert row.volatility.open_time == candles.open_time[count - 1]
 
 
 def test_a_column_sorts_both_ways_and_says_so(client: Client) -> None:

@@ -12,6 +12,7 @@ from markets.series import SeriesKey, Timeframe
 from markets.store import Source
 from signals import selectors
 from signals.engine import Detector, scale_params
+from signals.log import SeriesLog
 from signals.selectors import SignalFilter
 from tests.factories import walk
 
@@ -122,7 +123,11 @@ def test_bias_of_nothing_stored_is_none(data_root: Path) -> None:
 
 
 def test_zones_near_the_price_are_the_open_ones_nearest_first(data_root: Path) -> None:
+    # Asked before the last candles are there as well: what is remembered of then is not told afterwards.
+    candle_store().merge(MINUTES, walk(31, 6_000, start=1_700_006_400_000).first(5_500), source=Source.FILE)
+    assert selectors.zones_near(MINUTES, within=0.05, limit=100)
     minutes, _ = stored_pair()
+    SeriesLog(MINUTES, store=candle_store(), root=data_root).catch_up()
     price = float(minutes.close[-1])
     near = selectors.zones_near(MINUTES, within=0.05, limit=100)
     assert near
