@@ -38,10 +38,13 @@ FAN_OUT = 500
 class Service:
     """The processes of a service on a folder of its own."""
 
-    def __init__(self, folder: Path, *, symbols: list[str], timeframes: tuple[str, ...], speed: float) -> None:
+    def __init__(
+        self, folder: Path, *, symbols: list[str], timeframes: tuple[str, ...], speed: float, streams: int = 1
+    ) -> None:
         self.symbols, self.timeframes = symbols, timeframes
         self.server = start_server(folder / "redis")
-        self.exchange_port, self.web_port, self.worker_port = free_port(), free_port(), free_port()
+        self.exchange_port, self.web_port = free_port(), free_port()
+        self.worker_ports = [free_port() for _ in range(streams)]
         self.variables = {
             **os.environ,
             "MARKET_SOURCE": "binance",
@@ -55,7 +58,6 @@ class Service:
             "API_HOST": "127.0.0.1",
             "API_PORT": str(self.web_port),
             "WORKER_HOST": "127.0.0.1",
-            "WORKER_PORT": str(self.worker_port),
             "SYMBOLS": ",".join(symbols),
             "TIMEFRAMES": ",".join(timeframes),
             "HISTORY_DAYS": "1",
@@ -76,7 +78,9 @@ class Service:
             str(self.exchange_port),
         )
         self.processes["web"] = self.run("-m", "smcsite.web")
-        self.processes["stream"] = self.manage("runstream")
+        for number, port in enumerate(self.worker_ports, start=1):
+            shard = f"{number}/{streams}"
+            self.processes[f"stream {shard}"] = self.manage("runstream", "--shard", shard, "--port", str(port))
 
     def manage(self, *arguments: str) -> "subprocess.Popen[bytes]":
         return self.run("manage.py", *arguments)
@@ -88,17 +92,22 @@ class Service:
     def await_live(self) -> None:
         """Wait until every series is live and the web server answers."""
         deadline = time.monotonic() + READY_SECONDS
-        url = f"http://127.0.0.1:{self.worker_port}/health"
         while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(url, timeout=2) as answer:
-                    told = json.load(answer)
-                if told.get("state") == "live" and told["series"] == len(self.symbols) * len(self.timeframes):
-                    return
-            except OSError:
-                pass
+            told = [self._told(port) for port in self.worker_ports]
+            is_live = all(each.get("state") == "live" for each in told)
+            if is_live and sum(each["series"] for each in told) == len(self.symbols) * len(self.timeframes):
+                return
             time.sleep(0.5)
         raise SystemExit(f"not live after {READY_SECONDS} s; see {self.log.name}")
+
+    @staticmethod
+    def _told(port: int) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+                told: dict[str, Any] = json.load(answer)
+        except OSError:
+            return {}
+        return told
 
     def close(self) -> None:
         for process in reversed(self.processes.values()):
@@ -171,10 +180,10 @@ def frame_to_socket(seconds: float) -> None:
     print(f"3 pairs x 7 timeframes at 60x, {len(lags)} signals: ms from frame to socket: {shares(lags)}")
 
 
-def closing_together(seconds: float) -> None:
-    """200 pairs whose candles close in the same second."""
+def closing_together(seconds: float, *, streams: int) -> None:
+    """200 pairs whose candles close in the same second, followed by one stream process, or shared by two."""
     symbols = [f"PAIR{number:03d}USDT" for number in range(200)]
-    with service(symbols=symbols, timeframes=("1m",), speed=4) as running:
+    with service(symbols=symbols, timeframes=("1m",), speed=4, streams=streams) as running:
         closed, heard = asyncio.run(listen(running, seconds))
     minutes: dict[int, list[float]] = defaultdict(list)
     for (_, _, open_time), moment in closed.items():
@@ -186,8 +195,9 @@ def closing_together(seconds: float) -> None:
     lasts = [(max(ends[each]) - max(minutes[each])) * 1000 for each in whole]
     spans = [(max(minutes[each]) - min(minutes[each])) * 1000 for each in whole]
     count = sum(len(ends[each]) for each in whole)
+    who = "one stream process" if streams == 1 else f"{streams} stream processes"
     print(
-        f"200 pairs closing together, {len(whole)} minutes, {count} signals: "
+        f"200 pairs closing together, {who}, {len(whole)} minutes, {count} signals: "
         f"frames spread over {max(spans, default=0):.0f} ms; last signal after the last frame, ms: {shares(lasts)}; "
         f"the engine's share {engine_share(len(symbols)):.1f} ms"
     )
@@ -276,7 +286,8 @@ def main() -> None:
     if options.only in (None, "frame"):
         frame_to_socket(options.seconds)
     if options.only in (None, "together"):
-        closing_together(options.seconds)
+        for streams in (1, 2):
+            closing_together(options.seconds, streams=streams)
     if options.only in (None, "sockets"):
         many_sockets()
 

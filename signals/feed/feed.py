@@ -58,7 +58,7 @@ class Feed:
         self._wishes = wishes
         self._inbox: queue.SimpleQueue[StreamEvent | Done | None] = queue.SimpleQueue()
         self._is_stopping = threading.Event()
-        self._reconcile_at = 0.0
+        self._reconcile_at = self._round_at = 0.0
         self._is_reconciling = False
         self._overdue_at = 0.0
         self._pairs_at = 0.0
@@ -77,9 +77,9 @@ class Feed:
                 self._look_around(now)
                 for key in self._handle_waiting():
                     self._begin_next(key, time.monotonic())
-                # Those whose forming candle has waited longest come first: when time is short, not all have their turn.
-                for key in sorted(self.series, key=lambda each: self.series[each].previewed_at):
-                    self._begin_next(key, now)
+                if now >= self._round_at:
+                    self._round_at = now + _TICK_SECONDS
+                    self._go_round(now)
         finally:
             self._end()
 
@@ -191,6 +191,12 @@ class Feed:
         elif followed.forming is not None:
             update, followed.forming, followed.previewed_at = followed.forming, None, now
             self._fast.submit(key, lambda: work.preview(update))
+
+    def _go_round(self, now: float) -> None:
+        """Begin what has come due by time alone; at ticks only, since in a burst each frame would have all asked."""
+        # Those whose forming candle has waited longest come first: when time is short, not all have their turn.
+        for key in sorted(self.series, key=lambda each: self.series[each].previewed_at):
+            self._begin_next(key, now)
 
     def _take(self, followed: Followed, updates: list[CandleUpdate]) -> Taken:
         taken = followed.work.take(updates)

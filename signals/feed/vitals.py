@@ -20,7 +20,8 @@ class Vitals:
     recoveries: int = 0
     failures: int = 0
     lags: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_LAGS))
-    _skews: deque[tuple[float, float]] = field(default_factory=deque)
+    # The least of each second of our clock: hundreds of frames come in one, and all of a minute are asked for.
+    _skews: deque[tuple[int, float]] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note_lag(self, milliseconds: float) -> None:
@@ -38,10 +39,12 @@ class Vitals:
 
     def note_time(self, exchange_time: int) -> None:
         """Compare the exchange's clock, as a frame just brought it, with ours."""
-        now = time.monotonic()
+        second, skew = int(time.monotonic()), time.time() * 1000 - exchange_time
         with self._lock:
-            self._skews.append((now, time.time() * 1000 - exchange_time))
-            while now - self._skews[0][0] > _SKEW_SECONDS:
+            if self._skews and self._skews[-1][0] == second:
+                skew = min(skew, self._skews.pop()[1])
+            self._skews.append((second, skew))
+            while second - self._skews[0][0] > _SKEW_SECONDS:
                 self._skews.popleft()
 
     @property

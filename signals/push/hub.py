@@ -166,12 +166,17 @@ class Hub:
         while True:
             message = await self._layer.receive(self._name)
             found = self._rings.get(message["ch"])
-            if found is None or message["seq"] <= found.last:
-                continue
-            if message["seq"] == found.last + 1 or (found.is_known and not found.last):
-                self._put(found, message["seq"], message["text"])
-            else:
-                await self._quietly(self._catch_up([found]))
+            if found is not None:
+                for sequence, text in message["items"]:
+                    await self._take(found, sequence, text)
+
+    async def _take(self, ring: Ring, sequence: int, text: str) -> None:
+        if sequence <= ring.last:
+            return
+        if sequence == ring.last + 1 or (ring.is_known and not ring.last):
+            self._put(ring, sequence, text)
+        else:
+            await self._quietly(self._catch_up([ring]))
 
     async def _heal(self) -> None:
         """Read what the layer did not bring: it delivers at most once."""

@@ -162,6 +162,7 @@ class Publisher:
                     client=pipeline,
                 )
             answers = await pipeline.execute()
+        told: dict[str, list[tuple[int, str]]] = {}
         for message, answer in zip(batch, answers, strict=True):
             sequence = int(answer)
             if sequence < 0:
@@ -170,9 +171,10 @@ class Publisher:
                 return []
             self.sent += 1
             if sequence:
-                told = {"type": "live.message", "ch": message.channel, "seq": sequence, "text": message.text}
-                # Whoever misses it finds it in the stream, so a failure here is no reason to number it again.
-                await layer.group_send(group_of(message.channel), told)
+                told.setdefault(message.channel, []).append((sequence, message.text))
+        for channel, items in told.items():
+            # Whoever misses it finds it in the stream, so a failure here is no reason to number it again.
+            await layer.group_send(group_of(channel), {"type": "live.messages", "ch": channel, "items": items})
         return []
 
     def _complain(self, error: Exception) -> None:

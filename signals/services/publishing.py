@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from markets.models import Series
 from markets.series import SeriesKey
@@ -43,8 +43,10 @@ def _enter(
 ) -> list[SignalRow]:
     digests = dict(zip(SCALE_NAMES, facts.digests, strict=True))
     with transaction.atomic():
-        # Publishers of one series wait for each other here, so that each signal is new to exactly one.
-        list(_series_rows(facts.series).select_for_update())
+        # Publishers of one series wait for each other, so that each signal is new to exactly one. SQLite has one
+        # writer at a time from the transaction's beginning.
+        if connection.features.has_select_for_update:
+            list(_series_rows(facts.series).select_for_update())
         known = set(
             PublishedSignal.objects.filter(
                 symbol=facts.series.symbol,
