@@ -42,13 +42,16 @@ def pairs() -> QuerySet[Pair]:
 
 def active_series() -> list[SeriesKey]:
     """Return the series that are to be streamed and kept up to date."""
-    rows = Series.objects.filter(is_active=True, pair__is_active=True).select_related("pair")
-    return sorted(row.key for row in rows)
+    return _keys(Series.objects.filter(is_active=True, pair__is_active=True))
 
 
 def known_series() -> list[SeriesKey]:
     """Return every series with a row, streamed or not."""
-    return sorted(row.key for row in Series.objects.select_related("pair"))
+    return _keys(Series.objects.all())
+
+
+def _keys(rows: QuerySet[Series]) -> list[SeriesKey]:
+    return sorted(SeriesKey.of(*names) for names in rows.values_list("pair__symbol", "timeframe"))
 
 
 def require_pair(symbol: str) -> Pair:

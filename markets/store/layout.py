@@ -1,6 +1,8 @@
 """What the files of a series are called, and which stretch of time each holds."""
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -85,14 +87,20 @@ def folder_of(root: Path, series: SeriesKey) -> Path:
 def series_below(root: Path) -> list[SeriesKey]:
     """Return the series that have a folder below ``root``."""
     found = []
-    for folder in (root / CANDLES).glob("*/*"):
-        try:
-            series = SeriesKey.of(folder.parent.name, folder.name)
-        except InvalidInputError:
-            continue
-        if folder.is_dir():
-            found.append(series)
+    for symbol in _folders(f"{root}/{CANDLES}"):
+        for timeframe in _folders(symbol.path):
+            with suppress(InvalidInputError):
+                found.append(SeriesKey.of(symbol.name, timeframe.name))
     return sorted(found)
+
+
+def _folders(path: str) -> list[os.DirEntry[str]]:
+    """Return the folders in a folder; none where it is missing or may not be read."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, PermissionError):
+        return []
 
 
 def require_readable(root: Path) -> None:

@@ -157,12 +157,9 @@ def statuses(life: LifeArray) -> NDArray[np.int64]:
 def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.int64]:
     """Return where the month's matching signals stand, ascending."""
     rows = month.rows
-    times = rows["confirm_time"]
-    low = 0 if filter_.start is None else int(np.searchsorted(times, filter_.start))
-    high = len(rows) if filter_.end is None else int(np.searchsorted(times, filter_.end))
-    if filter_.as_of is not None:
-        known = int(np.searchsorted(times, filter_.as_of - view.series.timeframe.milliseconds, side="right"))
-        high = min(high, known)
+    low, high = _stretch(view, rows, filter_)
+    if _takes_all(filter_):
+        return np.arange(low, high)
     fits = np.zeros(len(rows), np.bool_)
     fits[low:high] = True
     if filter_.kinds:
@@ -179,9 +176,26 @@ def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.i
         fits &= statuses(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
     if filter_.higher is not None:
         course = course_of(SeriesKey(view.series.symbol, filter_.higher), "internal")
-        trends = course.trends_at(times + view.series.timeframe.milliseconds)
+        trends = course.trends_at(rows["confirm_time"] + view.series.timeframe.milliseconds)
         fits &= trends == (rows["direction"] if filter_.higher_trend is None else filter_.higher_trend)
     return np.flatnonzero(fits)
+
+
+def _stretch(view: LogView, rows: RecordArray, filter_: SignalFilter) -> tuple[int, int]:
+    """Return between which of the rows the filter's times lie."""
+    times = rows["confirm_time"]
+    low = 0 if filter_.start is None else int(np.searchsorted(times, filter_.start))
+    high = len(rows) if filter_.end is None else int(np.searchsorted(times, filter_.end))
+    if filter_.as_of is not None:
+        known = int(np.searchsorted(times, filter_.as_of - view.series.timeframe.milliseconds, side="right"))
+        high = min(high, known)
+    return low, max(low, high)
+
+
+def _takes_all(filter_: SignalFilter) -> bool:
+    """Whether the filter passes every signal of a stretch of time."""
+    others = (filter_.direction, filter_.scale, filter_.min_strength, filter_.status, filter_.higher)
+    return len(filter_.kinds) in (0, len(Kind)) and all(each is None for each in others)
 
 
 def _matches(

@@ -94,15 +94,15 @@ def when(context: Context, value: Any, style: str = "short") -> SafeString | str
         return NOTHING
     chosen = preferences(context)
     local = moment.astimezone(chosen.zone_info)
-    long = f"{local:%d %b %Y %H:%M:%S} {chosen.zone}"
-    is_this_year = local.year == _market_now(context).astimezone(chosen.zone_info).year
-    text = {
-        "short": f"{local:%d %b %H:%M}" if is_this_year else f"{local:%d %b %Y %H:%M}",
-        "long": long,
-        "day": f"{local:%d %b %Y}",
-        "ago": ago(moment, _market_now(context)),
-    }[style]
-    stamp = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    long = text = f"{local:%d %b %Y %H:%M:%S} {chosen.zone}"
+    if style == "ago":
+        text = ago(moment, _market_now(context))
+    elif style == "day":
+        text = f"{local:%d %b %Y}"
+    elif style == "short":
+        is_this_year = local.year == _market_now(context).astimezone(chosen.zone_info).year
+        text = f"{local:%d %b %H:%M}" if is_this_year else f"{local:%d %b %Y %H:%M}"
+    stamp = f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return format_html('<time datetime="{}" data-style="{}" title="{}">{}</time>', stamp, style, long, text)
 
 
