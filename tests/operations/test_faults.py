@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.broker
 
-QUEUE = "unheard"  # of tests.operations.deaf_worker
+# Of tests.operations.deaf_worker, which runs in processes of its own only.
+QUEUE, DEAF = "unheard", "deaf"
 
 
 @pytest.fixture
@@ -59,35 +60,26 @@ def backfill() -> Backfill:
 @pytest.mark.processes
 def test_worker_stall_watchdog(broker: Redis, tmp_path: Path) -> None:
     """F74: a worker that is connected and takes nothing ends itself; the next one takes what waits."""
-    celery = (sys.executable, "-m", "celery", "--quiet", "-A", "tests.operations.deaf_worker")
-    command = (*celery, "worker", "--pool", "solo", "--hostname", "deaf@%h", "--without-gossip", "--without-mingle")
-    # A process of its own asks: every process forked here later would inherit what waits for an answer, and wait too.
-    deafen = (*celery, "control", "--timeout", "1", "cancel_consumer", QUEUE)
+    names = chain([f"{DEAF}@%h"], repeat("hearing@%h"))
+    worker = ("-m", "celery", "--quiet", "-A", "tests.operations.deaf_worker", "worker", "--pool", "solo")
+    plain = ("--without-gossip", "--without-mingle")
     supervisor = Supervisor(tmp_path, json_lines=False)
     with Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False) as caller:
-
-        def restarts() -> int:
-            return max((each.restarts for each in running_processes(tmp_path)), default=0)
-
-        def course() -> Iterator[None]:
-            while subprocess.run(deafen, capture_output=True, timeout=60, check=False).returncode:
-                yield
-            caller.send_task("hear", queue=QUEUE)
-            while not restarts():
-                assert broker.llen(QUEUE) == 1
-                yield
-            while broker.llen(QUEUE):
-                yield
-
-        steps, deadline = course(), time.monotonic() + 120
+        caller.send_task("hear", queue=QUEUE)
+        deadline = time.monotonic() + 120
 
         def is_over() -> bool:
             assert time.monotonic() < deadline
-            return next(steps, "over") == "over"
+            if not max((each.restarts for each in running_processes(tmp_path)), default=0):
+                assert broker.llen(QUEUE) == 1
+                return False
+            return broker.llen(QUEUE) == 0
 
         with supervisor.signals():
             try:
-                supervisor.start(Program("worker", "worker", lambda: command))
+                supervisor.start(
+                    Program("worker", "worker", lambda: (sys.executable, *worker, *plain, "--hostname", next(names)))
+                )
                 supervisor.run(is_ready=is_over, on_ready=lambda: os.kill(os.getpid(), signal.SIGTERM))
             finally:
                 supervisor.stop()

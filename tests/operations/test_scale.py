@@ -75,26 +75,6 @@ def test_calls_count_at_both_webs_together(site: Site) -> None:
     assert [web.ask("/api/v1/pairs/", address="203.0.113.8").status for web in webs] == [200, 200]
 
 
-def test_both_webs_push_what_the_leader_publishes_and_a_standby_goes_on(site: Site) -> None:
-    """The same numbers with the same texts at either web, before and after the leader was killed."""
-    webs, streams = site.webs(), site.streams()
-    leader = site.await_live(streams)
-    with ExitStack() as sockets:
-        ears = [sockets.enter_context(Ear(web, "k:BTCUSDT:1m")) for web in webs]
-        eventually(lambda: all(len(ear.texts) >= 2 for ear in ears), seconds=60)
-        leader.kill()
-        leader.wait()
-        heard = max(max(ear.texts) for ear in ears)
-        site.await_live([each for each in streams if each is not leader])
-        eventually(lambda: all(max(ear.texts) > heard + 2 for ear in ears), seconds=60)
-        told = [dict(ear.texts) for ear in ears]
-    both = told[0].keys() & told[1].keys()
-    assert min(both) <= heard < max(both)
-    assert all(told[0][number] == told[1][number] for number in both)
-    rows = site.rows("SELECT symbol, scale, kind, direction, event_time, ref_time FROM signals_publishedsignal")
-    assert len(rows) == len({tuple(row.values()) for row in rows})
-
-
 def test_web_kill(site: Site) -> None:
     """F79: what a web had in hand when it was killed is there wholly or not at all; the other web never falters."""
     other, victim = site.webs()
@@ -176,6 +156,26 @@ def test_redis_kill_mid_load(site: Site) -> None:
     site.await_live([leader])
     stored, expected = site.stored_and_expected()
     assert stored == expected
+
+
+def test_both_webs_push_what_the_leader_publishes_and_a_standby_goes_on(site: Site) -> None:
+    """The same numbers with the same texts at either web, before and after the leader was killed."""
+    webs, streams = site.webs(), site.streams()
+    leader = site.await_live(streams)
+    with ExitStack() as sockets:
+        ears = [sockets.enter_context(Ear(web, "k:BTCUSDT:1m")) for web in webs]
+        eventually(lambda: all(len(ear.texts) >= 2 for ear in ears), seconds=60)
+        leader.kill()
+        leader.wait()
+        heard = max(max(ear.texts) for ear in ears)
+        site.await_live([each for each in streams if each is not leader])
+        eventually(lambda: all(max(ear.texts) > heard + 2 for ear in ears), seconds=60)
+        told = [dict(ear.texts) for ear in ears]
+    both = told[0].keys() & told[1].keys()
+    assert min(both) <= heard < max(both)
+    assert all(told[0][number] == told[1][number] for number in both)
+    rows = site.rows("SELECT symbol, scale, kind, direction, event_time, ref_time FROM signals_publishedsignal")
+    assert len(rows) == len({tuple(row.values()) for row in rows})
 
 
 def test_sigterm_each_process(site: Site) -> None:
