@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.core.management import load_command_class
 
 from markets.series import SeriesKey, Timeframe
 from markets.store import CandleStore
 from signals.log import LogView, SignalLog
+from signals.log.generations import current_folder
+from signals.log.journal import JournalReader, status_of
 from smcsite.env import BASE_DIR
 from tests import environment
 from tests.waiting import eventually
@@ -57,9 +61,37 @@ def manage(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """Runs a command on a folder in this process, for one that is refused needs no process of its own."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, folder: Path, name: str, file: Path) -> str:
+        """Return the line that tells why."""
+        self.monkeypatch.setattr(settings, "DATA_ROOT", folder / "data")
+        self.monkeypatch.setattr(settings, "REPORTS_ROOT", folder / "reports")
+        command = load_command_class("smcsite", name)
+        with pytest.raises(SystemExit) as ended:
+            command.run_from_argv(["manage.py", name, str(file)])
+        told = self.capsys.readouterr().err
+        assert ended.value.code == 1
+        assert told.count("\n") == 1
+        return told
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusing:
+    return Refusing(monkeypatch, capsys)
+
+
 @pytest.fixture(scope="module")
 def backup(tmp_path_factory: pytest.TempPathFactory) -> Backup:
-    """A backup of a folder in which candles, signals, jobs and users come in meanwhile."""
+    """A backup of a folder in which candles, signals, jobs and users come in meanwhile.
+
+    Somebody reads the database all the while, so the newest rows are not in its main file yet.
+    """
     folder = tmp_path_factory.mktemp("old")
     (folder / "reports/KEPTUSDT").mkdir(parents=True)
     (folder / "reports/KEPTUSDT/1.csv").write_text("trade\n1\n")
@@ -75,10 +107,14 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> Backup:
         return len(rounds.read_text().split())
 
     try:
-        eventually(lambda: count() >= 3, seconds=120)
-        (folder / "data/candles/KEPTUSDT/15m/.half.tmp").write_text("left by a kill")
-        before = count()
-        written = manage(folder, "backup", str(folder / "all.smc"))
+        eventually(lambda: count() >= 1, seconds=120)
+        with closing(sqlite3.connect(folder / "data/db.sqlite3", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            seen = reader.execute("SELECT count(*) FROM auth_user").fetchone()[0]
+            eventually(lambda: count() >= seen + 3, seconds=60)
+            (folder / "data/candles/KEPTUSDT/15m/.half.tmp").write_text("left by a kill")
+            before = count()
+            written = manage(folder, "backup", str(folder / "all.smc"))
         assert written.returncode == 0, written.stderr
         eventually(lambda: count() > before, seconds=60)
         work.communicate(b"enough", timeout=60)
@@ -96,10 +132,12 @@ def test_backup_restore_roundtrip(backup: Backup, tmp_path: Path) -> None:
     old, new = CandleStore(backup.folder / "data"), CandleStore(tmp_path / "data")
     end = (new.last_time(SERIES) or 0) + 1
     assert new.digest(SERIES, start=None, end=None) == old.digest(SERIES, start=None, end=end)
-    assert len(new.read(SERIES, start=None, end=None)) >= HISTORY + ROUND * backup.rounds
+    times = new.read(SERIES, start=None, end=None).open_time
+    assert len(times) >= HISTORY + ROUND * backup.rounds
     assert new.verify().problems == ()
     then = opened(tmp_path).through
-    assert then < end
+    assert times[HISTORY + ROUND * backup.rounds - 1] <= then < end
+    assert torn_bytes(tmp_path) == 0
     assert signals_digest(opened(tmp_path), then) == signals_digest(opened(backup.folder), then)
     for table, columns in TABLES.items():
         rows = rows_of(tmp_path, table, columns)
@@ -116,6 +154,15 @@ def opened(folder: Path) -> LogView:
     view = SignalLog(folder / "data").view(SERIES)
     assert view is not None
     return view
+
+
+def torn_bytes(folder: Path) -> int:
+    """Return how much of the journal is behind its last whole frame."""
+    found = current_folder(folder / "data", SERIES)
+    assert found is not None
+    journal = JournalReader(found)
+    journal.new_frames()
+    return status_of(found)[1] - journal.position
 
 
 def signals_digest(view: LogView, then: int) -> str:
@@ -142,33 +189,26 @@ def rows_of(folder: Path, table: str, columns: str) -> list[tuple[object, ...]]:
         return database.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()  # noqa: S608 - ours
 
 
-def test_a_folder_that_holds_something_is_refused(backup: Backup, tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_refused(backup: Backup, tmp_path: Path, refused: Refusing) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/notes.txt").write_text("mine")
-    refused = manage(tmp_path, "restore", str(backup.file))
-    assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1
-    assert "must be empty" in refused.stderr
+    assert "must be empty" in refused(tmp_path, "restore", backup.file)
     assert (tmp_path / "data/notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("place", [0.35, 0.97])
-def test_backup_tampered_rejected(backup: Backup, tmp_path: Path, place: float) -> None:
+def test_backup_tampered_rejected(backup: Backup, tmp_path: Path, place: float, refused: Refusing) -> None:
     """S45: an altered byte is found, and nothing is unpacked."""
     altered = bytearray(backup.file.read_bytes())
     at = next(n for n in range(int(place * len(altered)), len(altered)) if altered[n])
     altered[at] ^= 1
     (tmp_path / "altered.smc").write_bytes(altered)
-    refused = manage(tmp_path, "restore", str(tmp_path / "altered.smc"))
-    assert refused.returncode == 1, refused.stdout
-    assert refused.stderr.count("\n") == 1
+    refused(tmp_path, "restore", tmp_path / "altered.smc")
     assert not (tmp_path / "data/candles").exists()
     assert not (tmp_path / "data/db.sqlite3").exists()
 
 
-def test_a_backup_never_writes_over_a_file(backup: Backup) -> None:
+def test_a_backup_never_writes_over_a_file(backup: Backup, refused: Refusing) -> None:
     before = backup.file.read_bytes()
-    refused = manage(backup.folder, "backup", str(backup.file))
-    assert refused.returncode == 1
-    assert "is there already" in refused.stderr
+    assert "is there already" in refused(backup.folder, "backup", backup.file)
     assert backup.file.read_bytes() == before
