@@ -23,6 +23,7 @@ from backtests.engine import fills
 from backtests.engine.bench import Bench
 from backtests.engine.market import Market
 from backtests.engine.methods import METHODS
+from backtests.engine.metrics import daily_returns
 from backtests.engine.run import Result, open_market, run_markets, trade
 from backtests.engine.spec import BacktestSpec
 from backtests.reports import publish_folder, report_files
@@ -105,8 +106,9 @@ def show_method(name: str, options: dict[str, Any]) -> None:
 
 
 def show_theirs(candles: Candles, result: Result, ours: float) -> None:
-    """Time what others need for the same trades."""
-    columns = result.trades.columns()
+    """Time what others need for the same trades, and show what they make of our returns."""
+    columns, equity = result.trades.columns(), result.equity
+    held = np.concatenate([[equity.capital], equity.equity])
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:
         np.savez(
             file,
@@ -115,19 +117,29 @@ def show_theirs(candles: Candles, result: Result, ours: float) -> None:
             direction=np.where(np.asarray(columns["direction"]) == "long", 1, -1),
             stop=np.asarray(columns["stop_price"], np.float64),
             target=np.asarray(columns["target_price"], np.float64),
+            daily=daily_returns(equity),
+            returns=np.diff(held) / held[:-1],
         )
         file.flush()
         for module, name in (("backtesting", "backtesting.py"), ("vectorbt", "vectorbt")):
             if importlib.util.find_spec(module) is None:
                 print(f"  {name} is not installed: nothing to stand beside")
                 continue
-            command = [sys.executable, str(Path(__file__).with_name("_their_backtests.py")), module, file.name]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False)
-            if ended.returncode:
-                raise SystemExit(f"{name} failed:\n{ended.stderr}")
-            told = json.loads(ended.stdout.splitlines()[-1])
+            told = _told_by(module, file.name)
             print(f"  {name:<16}{told['trades']:>8,} trades {told['seconds']:8.2f} s, ours {ours:.3f} s: "
                   f"{told['seconds'] / ours:,.0f} times")  # fmt: skip
+        if importlib.util.find_spec("vectorbt") is not None:
+            for measure, theirs in _told_by("measures", file.name).items():
+                print(f"  {measure:<18} vectorbt {theirs:12.6f}, ours {result.metrics[measure]:12.6f}")
+
+
+def _told_by(what: str, path: str) -> dict[str, Any]:
+    command = [sys.executable, str(Path(__file__).with_name("_their_backtests.py")), what, path]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{what} failed:\n{ended.stderr}")
+    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return told
 
 
 def main() -> None:
