@@ -22,7 +22,7 @@ from signals.log import SignalRow
 from signals.log.publication import publication
 from signals.models import PublishedSignal
 from signals.selectors import SignalFilter
-from signals.services import Facts, Tracker, catch_up_series, mark_revised, publish
+from signals.services import Facts, Tracker, catch_up_series, mark_revised, naming, publish
 from tests.factories import nasty_walk, walk
 
 pytestmark = pytest.mark.django_db
@@ -77,15 +77,33 @@ def test_live_backtest_parity(data_root: Path) -> None:
     assert len([row for row in told if row.scale == "internal"]) == sum(batch.column("confirm_idx") >= 200)
 
 
-def test_marks_are_told_by_the_id_of_their_signal(data_root: Path) -> None:
+@pytest.mark.parametrize("kept", [2_000, 3])
+def test_marks_are_told_by_the_id_of_their_signal_however_few_are_remembered(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(naming, "_MOST_KEPT", kept)
     candles = nasty_walk(3, 320)
     facts = feed(started(candles.first(200)), candles.take(slice(200, None)))
-    marks = [mark for each in facts for mark in each.marks]
-    assert marks
-    for mark in marks[::11]:
-        row = selectors.signal(mark.signal_id)
-        assert (row.scale, row.series) == (mark.scale, mark.series)
-        assert getattr(row, f"{mark.mark}_time") == mark.time
+    told = [(mark.signal_id, mark.mark, mark.time, mark.scale) for each in facts for mark in each.marks]
+    first = candles.open_time[200]
+    lived = [
+        (row.id, name, time, row.scale)
+        for row in logged(0)
+        for name in ("mitigated", "filled", "invalidated")
+        if (time := getattr(row, f"{name}_time")) is not None and time >= first
+    ]
+    assert told
+    assert sorted(told) == sorted(lived)
+
+
+def test_candles_without_a_signal_are_counted_as_published_with_the_next_that_has_one(data_root: Path) -> None:
+    candles = walk(4, 500)
+    facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
+    through = candles.open_time[399]
+    for each, time in zip(facts, candles.open_time[400:], strict=True):
+        publish(each, now=NOW, late=False)
+        through = time if each.signals else through
+        assert publication(data_root, SERIES).through == through  # type: ignore[union-attr]
 
 
 def test_history_is_not_published(data_root: Path) -> None:
