@@ -11,19 +11,20 @@ from signals.engine.layout import RecordArray
 from signals.log import LogView
 from signals.log.rows import UNSET, told_id
 
-_MOST_KEPT = 2_000
+_MOST_KEPT = 1_000
 _SWING = f".{Kind.SWING.name}."
 
 
 class Names:
     """The ids of one series' signals whose life goes on, so that the log is rarely asked for them.
 
-    A view of the log costs milliseconds to bring up to date; most marks are made on signals found lately.
+    To read them from the log takes tens of milliseconds; most marks are made on signals found lately.
     """
 
     def __init__(self, series: SeriesKey) -> None:
         self._series = series
         self._ids: OrderedDict[tuple[int, int], str] = OrderedDict()
+        self._knows_newest = False
 
     def keep(self, signals: RecordArray) -> None:
         """Learn the ids of signals (``LOGGED`` records) that may be marked."""
@@ -41,7 +42,7 @@ class Names:
         is_unknown = [key not in self._ids for key in keys]
         if any(is_unknown):
             now = view()
-            if not self._ids:
+            if not self._knows_newest:
                 self._learn_newest(now)
             self.keep(now.named(marks["scale"][is_unknown], marks["number"][is_unknown]))
         return [self._ids[key] for key in keys]
@@ -58,6 +59,7 @@ class Names:
         is_taken = (month.rows["kind"] == Kind.SWING) & (month.life[Mark.MITIGATED] != UNSET)
         goes_on = (month.life[Mark.INVALIDATED] == UNSET) & ~is_taken
         self.keep(month.rows[np.flatnonzero(goes_on)[-_MOST_KEPT // 2 :]])
+        self._knows_newest = True
 
 
 def _keys(rows: RecordArray) -> list[tuple[int, int]]:

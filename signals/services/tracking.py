@@ -10,11 +10,11 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from signals.engine.layout import RecordArray
-from signals.log import LogView, MarkRow, SeriesLog, SignalRow
+from signals.log import LogView, MarkRow, SeriesLog, SignalLog, SignalRow
 from signals.log.journal import Frame
 from signals.log.publication import Publication, publication, set_publication
 from signals.log.rows import SCALE_NAMES, mark_name, told_new
-from signals.selectors.logs import mends, signal_log
+from signals.selectors.logs import mends
 from signals.services.naming import Names
 
 
@@ -45,7 +45,6 @@ class Tracker:
         self.series = series
         self._root = root
         self._log = SeriesLog(series, store=store, root=root)
-        self._reader = signal_log(root)
         self._names = Names(series)
         self._has_caught_up = False
         self._quiet_since: int | None = None
@@ -130,7 +129,8 @@ class Tracker:
         return facts
 
     def _view(self) -> LogView:
-        view = self._reader.view(self.series)
+        # Read anew and let go: what is asked for is rare and old, and hundreds of series would keep months of it.
+        view = SignalLog(self._root).view(self.series)
         if view is None:
             raise FileNotFoundError(f"the signal log of {self.series} is gone")
         return view

@@ -77,7 +77,7 @@ def test_live_backtest_parity(data_root: Path) -> None:
     assert len([row for row in told if row.scale == "internal"]) == sum(batch.column("confirm_idx") >= 200)
 
 
-@pytest.mark.parametrize("kept", [2_000, 3])
+@pytest.mark.parametrize("kept", [1_000, 3])
 def test_marks_are_told_by_the_id_of_their_signal_however_few_are_remembered(
     data_root: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
