@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from markets.errors import FencedError, StoreError
-from markets.store.disk import FILE_MODE
+from markets.store.disk import FILE_MODE, translated
 from markets.store.layout import LOCK
 
 _PATIENCE_SECONDS = 30.0
@@ -61,7 +61,8 @@ class SeriesLock:
         os.utime(self._handle)
 
     def _try(self) -> bool:
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        with translated(self._path):
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -186,3 +186,9 @@ def test_the_lock_file_stays_one_file(tmp_path: Path) -> None:
             assert (tmp_path / LOCK).stat().st_ino == seen
     with (tmp_path / LOCK).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_that_cannot_be_opened_is_told_as_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / LOCK).mkdir()  # permissions would not stop root
+    with pytest.raises(StoreError, match=r"^cannot write .*/\.lock as user \d+: Is a directory$"), SeriesLock(tmp_path):
+        pass
