@@ -8,11 +8,11 @@ from playwright.sync_api import Browser, ViewportSize, sync_playwright
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.stack import ROOT, Stack, running
 from tests.conftest import NEEDS, find_program
+from tests.waiting import eventually
 
 FOLDER = ROOT / "docs" / "screenshots"
 SHOTS: tuple[tuple[str, str, ViewportSize, dict[str, str]], ...] = (
     ("chart", "/web/chart/BTCUSDT/15m", ViewportSize(width=1600, height=900), {}),
-    ("dashboard", "/web/", DESKTOP, {}),
     ("backtest", "/web/backtest/{run}", ViewportSize(width=1440, height=1000), {}),
     (
         "chart-light",
@@ -22,6 +22,8 @@ SHOTS: tuple[tuple[str, str, ViewportSize, dict[str, str]], ...] = (
     ),
     ("signals", "/web/signals?symbol=BTCUSDT", DESKTOP, {}),
     ("phone", "/web/chart/BTCUSDT/15m", PHONE, {}),
+    # The last: by then it has more to tell than how the service came up.
+    ("dashboard", "/web/", DESKTOP, {}),
 )
 
 
@@ -30,7 +32,8 @@ def take(browser: Browser, site: Stack, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     run = make_run(browser, site)
     for name, path, size, cookies in SHOTS:
-        context = browser.new_context(viewport=size)
+        # Without motion no row is caught on its way in.
+        context = browser.new_context(viewport=size, reduced_motion="reduce")
         kept = {"smc_intro": "seen", **cookies}
         context.add_cookies([{"name": key, "value": value, "url": site.url} for key, value in kept.items()])
         page = context.new_page()
@@ -47,8 +50,7 @@ def make_run(browser: Browser, site: Stack) -> str:
     """Start a backtest by its form, wait for its end, and return its number."""
     page = browser.new_page(viewport=DESKTOP)
     page.set_default_timeout(240_000)
-    page.goto(f"{site.url}/web/")
-    page.get_by_test_id("signal-row").first.wait_for()  # by then there are candles to run on
+    eventually(site.has_history, seconds=240, every=0.5)
     page.goto(f"{site.url}/web/backtest")
     page.locator("#estimate strong", has_text="candles").wait_for()
     page.get_by_role("button", name="Run", exact=True).click()

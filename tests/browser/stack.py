@@ -38,6 +38,13 @@ class Stack:
         with urllib.request.urlopen(self.url + path, timeout=20) as answer:  # noqa: S310 - our own server
             return json.load(answer)
 
+    def has_history(self) -> bool:
+        """Say whether there are candles to run a backtest on."""
+        try:
+            return len(self.get("/api/v1/candles/?symbol=BTCUSDT&timeframe=15m&limit=500")["results"]) == 500
+        except urllib.error.HTTPError:
+            return False
+
     def restart(self) -> None:
         """End the service and start it again on the same folder and port."""
         _stop(self.process)

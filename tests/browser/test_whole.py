@@ -1,10 +1,12 @@
 """Checks 1, 20 and 21, and a web server that is killed: the whole service, as ``make run`` starts it."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from urllib.error import HTTPError
+from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -79,16 +81,9 @@ def test_a_web_server_that_is_killed_is_found_again(open_page: Opener, live: Sta
     assert len(ids) == len(set(ids))
 
 
-def has_history(live: Stack) -> bool:
-    try:
-        return len(live.get("/api/v1/candles/?symbol=BTCUSDT&timeframe=15m&limit=500")["results"]) == 500
-    except HTTPError:
-        return False
-
-
 def open_form(open_page: Opener, live: Stack) -> tuple[Page, Locator]:
     """Return the page of backtests and its form, once there are candles to run on."""
-    eventually(lambda: has_history(live), seconds=180, every=0.2)
+    eventually(live.has_history, seconds=180, every=0.2)
     page = open_page(live, "/web/backtest")
     return page, page.get_by_role("form", name="New run")
 
@@ -110,6 +105,41 @@ def test_check_20_a_run_with_the_usual_values_is_followed_to_its_result(open_pag
     row.locator("a.run-name").click()
     expect(page.get_by_test_id("metric-card")).to_have_count(8)
     expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
+
+
+def ask(live: Stack, path: str, **body: Any) -> int:
+    """Ask the API for a job; return its number."""
+    request = Request(  # noqa: S310 - our own server
+        live.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urlopen(request, timeout=20) as answer:  # noqa: S310
+        number: int = json.load(answer)["id"]
+    return number
+
+
+def test_check_21_what_runs_long_is_followed_over_a_reload_and_cancelled(open_page: Opener, live: Stack) -> None:
+    """A sweep of 900 runs: it takes far longer than all that is done to it here."""
+    eventually(live.has_history, seconds=180, every=0.2)
+    axes = {"stop_atr": [1 + i / 10 for i in range(60)], "target_r": [1 + i / 10 for i in range(15)]}
+    number = ask(live, "/api/v1/sweeps/", symbol="BTCUSDT", timeframe="1m", axes=axes)
+    page = open_page(live, f"/web/backtest/sweep/{number}")
+    job, seen = page.locator(f"#job-{number}"), set()
+
+    def moves() -> bool:
+        seen.add(page.evaluate("() => document.querySelector('main progress')?.value"))
+        return len(seen - {None}) >= 2
+
+    expect(job).to_have_attribute("data-state", "running", timeout=120_000)
+    eventually(moves, seconds=60, every=0.1)
+    expect(job).to_contain_text("ETA")
+    page.reload()
+    expect(job).to_have_attribute("data-state", "running")
+    assert page.evaluate("() => document.querySelector('main progress').value") >= min(seen - {None})
+    job.get_by_role("button", name=f"Cancel job {number}").click()
+    expect(job).to_have_attribute("data-state", "cancelled")
+    expect(job).not_to_contain_text("60 of 60")
+    following = ask(live, "/api/v1/backtests/", symbol="BTCUSDT", timeframe="15m")
+    eventually(lambda: live.get(f"/api/v1/backtests/{following}/")["state"] == "done", seconds=120, every=0.2)
 
 
 def test_check_21_a_run_survives_a_reload_and_can_be_cancelled(
