@@ -84,6 +84,19 @@ class OnlyMistakes(logging.Filter):
         return getattr(record, "status_code", 500) == 500
 
 
+class WithoutSuspicion(logging.Filter):
+    """Makes a warning without a trace of what Django calls suspicious: a caller sent it, no line of ours is to blame.
+
+    It belongs to a handler, for Django has a logger for each kind of suspicion.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def configuration(level: str, format_: str) -> dict[str, Any]:
     """Return the logging configuration of every process of the service."""
     formatter = "smcsite.logs.JsonFormatter" if format_ == "json" else "smcsite.logs.TextFormatter"
@@ -91,9 +104,19 @@ def configuration(level: str, format_: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"mistakes": {"()": "smcsite.logs.OnlyMistakes"}},
+        "filters": {
+            "mistakes": {"()": "smcsite.logs.OnlyMistakes"},
+            "suspicions": {"()": "smcsite.logs.WithoutSuspicion"},
+        },
         "formatters": {"line": {"()": formatter}},
-        "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
+        "handlers": {
+            "out": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["suspicions"],
+                "stream": "ext://sys.stdout",
+            },
+        },
         "root": {"level": level, "handlers": ["out"]},
         "loggers": {
             # Django's own set-up adds handlers that would print an event twice.

@@ -1,5 +1,6 @@
 """What every answer carries, whatever its status; how mistakes are told; what is refused before it is read."""
 
+import io
 import json
 import logging
 import random
@@ -213,6 +214,21 @@ def test_security_events_logged(client: Client, caplog: pytest.LogCaptureFixture
         told = [record for record in caplog.records if record.getMessage() == "request refused"]
     assert {record.__dict__["status"] for record in told} == {401, 429}
     assert {record.__dict__["address"] for record in told} == {"203.0.113.77"}
+
+
+def test_a_suspicious_request_is_one_warning(client: Client) -> None:
+    """Whoever scans the service with foreign host names fills no log with traces."""
+    ours = next(each for each in logging.getLogger().handlers if isinstance(each.formatter, TextFormatter))
+    assert isinstance(ours, logging.StreamHandler)
+    written = io.StringIO()
+    former = ours.setStream(written)
+    try:
+        assert client.get("/web/", headers={"Host": "evil.example.org"}).status_code == 400
+    finally:
+        ours.setStream(former)
+    (line,) = written.getvalue().splitlines()
+    assert "WARNING django.security.DisallowedHost: " in line
+    assert "evil.example.org" in line
 
 
 def test_no_secret_leak(client: Client, caplog: pytest.LogCaptureFixture) -> None:
