@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from markets.errors import SmcError
 from smcsite.logs import request_id
-from smcsite.problems import is_api, refuse, retry_after_of, status_of
+from smcsite.problems import as_ours, is_api, refuse, retry_after_of, status_of
 
 
 class PageErrorMiddleware:
@@ -20,13 +21,15 @@ class PageErrorMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        is_of_database = isinstance(exception, OperationalError)
+        exception = as_ours(exception)
         if not isinstance(exception, SmcError):
             return None
         status = status_of(exception)
         if status == 400:
             # To a person a timeframe that does not exist is an address that does not exist.
             status = 404
-        if status == 500 or is_api(request):
+        if status == 500 or is_of_database or is_api(request):
             return refuse(request, status, str(exception), retry_after=retry_after_of(exception))
         context = {
             "status": status,

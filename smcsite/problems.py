@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import TemplateDoesNotExist
@@ -105,9 +106,19 @@ def retry_after_of(error: SmcError) -> int | None:
     return RETRY_SECONDS if status_of(error) == 503 else None
 
 
+def as_ours(error: Exception) -> Exception:
+    """Return what the database says when it is away, full or read-only as an error of ours; others as they are."""
+    if not isinstance(error, OperationalError):
+        return error
+    # Its own words may name hosts and users.
+    logger.error("the database refuses", extra={"error": str(error)})
+    return ServiceUnavailableError("the database cannot be read or written just now")
+
+
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer what an API view raised; what this does not know is a mistake of ours and becomes a 500."""
     headers: dict[str, str] = {}
+    error = as_ours(error)
     if isinstance(error, SmcError):
         told, retry = problem_of(error), retry_after_of(error)
         if status_of(error) == 500:

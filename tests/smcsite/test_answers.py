@@ -14,8 +14,9 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.apps import apps
 from django.conf import settings
+from django.db import OperationalError, connection
 from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from markets import errors
 from markets.errors import SmcError
@@ -24,6 +25,7 @@ from markets.services.pairs import ensure_series
 from smcsite import problems
 from smcsite.asgi import application
 from smcsite.logs import JsonFormatter, TextFormatter
+from smcsite.page_errors import PageErrorMiddleware
 from tests.smcsite.routes import routes
 from tests.smcsite.securing import SECRETS, environment
 
@@ -185,6 +187,28 @@ def test_an_unknown_symbol_comes_with_near_matches(client: Client) -> None:
     answer = client.get("/api/v1/candles/?symbol=BTCUSD&timeframe=15m")
     assert answer.status_code == 404
     assert json.loads(answer.content)["near"] == ["BTCUSDT"]
+
+
+@pytest.mark.django_db
+def test_a_database_that_cannot_be_written_is_503_and_its_words_stay_inside(
+    client: Client, rf: RequestFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    ensure_series(SeriesKey.of("BTCUSDT", "1h"))
+    body = {"symbol": "BTCUSDT", "timeframe": "1h", "start": 0, "end": 3_600_000}
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+        try:
+            answer = client.post("/api/v1/backfills/", body, content_type="application/json")
+        finally:
+            cursor.execute("PRAGMA query_only = OFF")
+    page = PageErrorMiddleware(lambda _: HttpResponse()).process_exception(rf.get("/web/"), OperationalError("no disk"))
+    assert page is not None
+    for each in (answer, page):
+        assert (each.status_code, each.get("Retry-After")) == (503, "5"), each.text
+    assert answer.json()["detail"] == "the database cannot be read or written just now"
+    assert "no disk" not in page.text
+    told = [vars(record)["error"] for record in caplog.records if record.message == "the database refuses"]
+    assert told == ["attempt to write a readonly database", "no disk"]
 
 
 def test_a_caller_may_name_its_request(client: Client) -> None:
