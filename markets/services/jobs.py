@@ -118,6 +118,9 @@ def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str,
         with _heartbeat(job), _pausable():
             finish(job, work(job, Progress(job)))
     except _PausedError:
+        # It may have come amid a query, which leaves PostgreSQL's connection of no use.
+        connection.errors_occurred = True
+        connection.close_if_unusable_or_obsolete()
         put_back(job, "paused for deploy")
     except JobCancelledError:
         cancelled(job)

@@ -202,24 +202,25 @@ class Site:
         return list(self._streams)
 
     def await_live(self, streams: list[Process]) -> Process:
-        """Wait until one of these stream workers leads and is up to date; return it."""
+        """Wait until one of these stream workers leads and is up to date, and the others stand by; return it."""
         live: list[Process] = []
 
         def leads() -> bool:
             assert all(each.poll() is None for each in streams), self.log[-3_000:]
-            live[:] = [each for each in streams if self._stream_state(each) == "live"]
-            return bool(live)
+            states = [self._stream_state(each) for each in streams]
+            live[:] = [each for each, state in zip(streams, states, strict=True) if state == "live"]
+            return states.count("standby") == len(streams) - 1 and bool(live)
 
         eventually(leads, seconds=_PATIENCE, every=0.1)
         return live[0]
 
     def _stream_state(self, process: Process) -> str:
-        """Return what a stream worker says of itself; nothing while it does not answer, or stands by."""
+        """Return a stream worker's role, or the leader's state; nothing while it does not answer."""
         with suppress(OSError):
             url = f"http://127.0.0.1:{self._ports[process.pid]}/health"
             with urllib.request.urlopen(url, timeout=2) as answer:
                 told = json.load(answer)
-                return str(told["state"]) if told["role"] == "leader" else ""
+                return str(told["state"] if told["role"] == "leader" else told["role"])
         return ""
 
     def await_done(self, ids: set[int]) -> None:
