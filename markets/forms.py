@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.forms.renderers import DjangoTemplates
+from django.forms.utils import flatatt
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -62,32 +63,20 @@ _INPUTS = frozenset(f"{each}.html" for each in ("checkbox", "date", "input", "nu
 def _input(widget: dict[str, Any]) -> SafeString:
     value = {} if widget["value"] is None else {"value": widget["value"]}
     return format_html(
-        "<input{}>", _attributes({"type": widget["type"], "name": widget["name"], **value, **widget["attrs"]})
+        "<input{}>", flatatt({"type": widget["type"], "name": widget["name"], **value, **widget["attrs"]})
     )
-
-
-def _attributes(given: dict[str, Any]) -> SafeString:
-    """Write an element's attributes: those that are true by their name alone, none that are false or missing."""
-    told = (
-        (name, "" if value is True else format_html('="{}"', value))
-        for name, value in given.items()
-        if value is not None and value is not False
-    )
-    return format_html_join("", " {}{}", told)
 
 
 def _select(widget: dict[str, Any]) -> SafeString:
     groups = [(name, format_html_join("", "{}", map(_option, options))) for name, options, _ in widget["optgroups"]]
     told = [format_html('<optgroup label="{}">{}</optgroup>', *each) if each[0] else each[1] for each in groups]
-    attributes = _attributes({"name": widget["name"], **widget["attrs"]})
+    attributes = flatatt({"name": widget["name"], **widget["attrs"]})
     return format_html("<select{}>{}</select>", attributes, format_html_join("", "{}", ((each,) for each in told)))
 
 
 def _option(option: dict[str, Any]) -> tuple[SafeString]:
     return (
-        format_html(
-            "<option{}>{}</option>", _attributes({"value": option["value"], **option["attrs"]}), option["label"]
-        ),
+        format_html("<option{}>{}</option>", flatatt({"value": option["value"], **option["attrs"]}), option["label"]),
     )
 
 
