@@ -167,7 +167,8 @@ class Hub:
             message = await self._layer.receive(self._name)
             found = self._rings.get(message["ch"])
             if found is not None:
-                for sequence, text in message["items"]:
+                # A stream process of another version, amid an upgrade, may tell otherwise: then healing finds it.
+                for sequence, text in message.get("items", ()):
                     await self._take(found, sequence, text)
 
     async def _take(self, ring: Ring, sequence: int, text: str) -> None:
