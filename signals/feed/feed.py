@@ -28,6 +28,8 @@ _RECONCILE_SECONDS = 5.0
 _CONNECT_PATIENCE = 3.0
 # Work on a candle is mostly Python's: more threads would only let all of a burst end late, where each could be next.
 _FAST_THREADS, _SLOW_THREADS = 2, 4
+# Previews that may wait for their turn: what is more would only be old when it is told.
+_MOST_PREVIEWS = 16
 _WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"
 # When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
 _PAIRS_SECONDS, _PAIRS_PATIENCE = 300.0, 30.0
@@ -63,6 +65,7 @@ class Feed:
         self._overdue_at = 0.0
         self._pairs_at = 0.0
         self._idle: dict[SeriesKey, int] = {}
+        self._taking: set[SeriesKey] = set()
         self._fast = Lane("live", threads=_FAST_THREADS, tell=self._inbox.put)
         self._slow = Lane("recovery", threads=_SLOW_THREADS, tell=self._inbox.put)
         self.stream: BinanceStream = around.exchange.open_stream()
@@ -142,9 +145,11 @@ class Feed:
             self._reconcile_at = time.monotonic() + _RECONCILE_SECONDS
             if done.error is None:
                 self._follow(done.result)
-        elif done.name in self.series:
-            self._note(self.series[done.name], done)
-            return SeriesKey.parse(str(done.name))
+        elif isinstance(done.name, SeriesKey):
+            self._taking.discard(done.name)
+            if done.name in self.series:
+                self._note(self.series[done.name], done)
+                return done.name
         if done.error is not None:
             logger.warning("the feed is disturbed", extra={"what": str(done.name), "error": str(done.error)})
         return None
@@ -168,14 +173,13 @@ class Feed:
             self._vitals.recoveries += 1
             followed.note_recovered(done.result)
 
-    def _begin_next(self, key: SeriesKey, now: float) -> None:
+    def _begin_next(self, key: SeriesKey, now: float, *, may_preview: bool = False) -> None:
         """Begin the next job of a series, if it has one and none is under way."""
         followed = self.series.get(key)
         job = followed.next_job(now) if followed is not None else None
         if followed is None or job is None:
             return
-        if job == Job.PREVIEW and self._fast.waiting >= _FAST_THREADS:
-            # When hundreds close in one second, each of their candles goes before any that is still forming.
+        if job == Job.PREVIEW and not may_preview:
             return
         followed.job, work = job, followed.work
         if job == Job.RECOVER:
@@ -184,7 +188,8 @@ class Feed:
         elif job == Job.TAKE:
             updates = list(followed.held)
             followed.held.clear()
-            self._fast.submit(key, lambda: self._take(followed, updates))
+            self._taking.add(key)
+            self._fast.submit(key, lambda: self._take(followed, updates), is_urgent=True)
         elif job == Job.REFRESH:
             followed.is_edited = False
             self._slow.submit(key, work.refresh)
@@ -196,7 +201,8 @@ class Feed:
         """Begin what has come due by time alone; at ticks only, since in a burst each frame would have all asked."""
         # Those whose forming candle has waited longest come first: when time is short, not all have their turn.
         for key in sorted(self.series, key=lambda each: self.series[each].previewed_at):
-            self._begin_next(key, now)
+            # Candles that form are told in the same moment as those that close, which go before them.
+            self._begin_next(key, now, may_preview=not self._taking and self._fast.waiting < _MOST_PREVIEWS)
 
     def _take(self, followed: Followed, updates: list[CandleUpdate]) -> Taken:
         taken = followed.work.take(updates)

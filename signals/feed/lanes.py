@@ -1,5 +1,6 @@
 """Threads for the work of series: a fast lane for live candles, a slow one for what asks the exchange."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable
@@ -19,10 +20,11 @@ class Done:
 
 
 class Lane:
-    """Some daemon threads that do jobs in the order they came. They hold up no exit of the process."""
+    """Some daemon threads that do jobs as they came, urgent ones first. They hold up no exit of the process."""
 
     def __init__(self, name: str, *, threads: int, tell: Callable[[Done], None]) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Any, Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.PriorityQueue[tuple[bool, int, Any, Callable[[], Any]]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._tell = tell
         self._is_closing = False
         self._threads = [
@@ -31,9 +33,9 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, name: Any, job: Callable[[], Any]) -> None:
+    def submit(self, name: Any, job: Callable[[], Any], *, is_urgent: bool = False) -> None:
         """Do ``job``, then tell that it is done under ``name``."""
-        self._jobs.put((name, job))
+        self._jobs.put((not is_urgent, next(self._numbers), name, job))
 
     @property
     def waiting(self) -> int:
@@ -43,7 +45,7 @@ class Lane:
         """Begin no further job."""
         self._is_closing = True
         for _ in self._threads:
-            self._jobs.put(None)
+            self.submit(None, lambda: None, is_urgent=True)
 
     def join(self, timeout_seconds: float) -> None:
         for thread in self._threads:
@@ -52,10 +54,9 @@ class Lane:
     def _work(self) -> None:
         try:
             while True:
-                item = self._jobs.get()
-                if item is None or self._is_closing:
+                _, _, name, job = self._jobs.get()
+                if self._is_closing:
                     return
-                name, job = item
                 try:
                     done = Done(name, result=job())
                 except Exception as error:  # noqa: BLE001 - told to the feed, which knows what to do

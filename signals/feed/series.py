@@ -19,7 +19,7 @@ from markets.services.recording import record
 from markets.store import CandleStore, Source
 from signals.feed.fence import Fence
 from signals.feed.telling import Teller
-from signals.services import Facts, SignalRow, Tracker, mark_revised, publish
+from signals.services import Facts, SignalRow, Tracker, mark_revised, publish, settle
 
 _PAGE = 1_000
 # More than this is planned as a backfill, which knows the archive.
@@ -166,8 +166,9 @@ class SeriesWork:
         if older:
             self._teller.changed()
             self._teller.found(old_rows, older.marks, at=moment, late=True)
-        self._teller.closed(list(candles), facts)
         self._teller.found(rows, facts.marks, at=moment, late=late)
+        self._teller.closed(list(candles), facts)
+        self._settle(older, facts)
         self._tell_revision(revision)
 
     def _judge(self) -> None:
@@ -179,6 +180,7 @@ class SeriesWork:
         if facts or self.through != before:
             self._teller.changed()
             self._teller.found(rows, facts.marks, at=moment, late=True)
+        self._settle(facts)
         self._tell_revision(revision)
 
     def _publish(self, facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
@@ -186,6 +188,11 @@ class SeriesWork:
             return []
         with _ledger:
             return publish(facts, now=now, late=late, latency_ms=latency_ms)
+
+    def _settle(self, *told: Facts) -> None:
+        with self._around.fence.hold():
+            for facts in told:
+                settle(facts)
 
     def _tell_revision(self, former: int) -> None:
         if self._tracker.revision != former and not self._is_first:

@@ -15,6 +15,9 @@ def ledger(*, series: SeriesKey | None = None, kinds: frozenset[str] = frozenset
     return rows.filter(kind__in=kinds) if kinds else rows
 
 
+NATURAL_KEY = ("scale", "kind", "direction", "event_time", "ref_time")
+
+
 def natural_key(row: SignalRow | PublishedSignal) -> tuple[str, str, int, int, int]:
     """Return what names a signal within its series, detector version and parameters."""
     return (row.scale, row.kind, row.direction, row.event_time, row.ref_time)

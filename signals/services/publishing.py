@@ -1,23 +1,26 @@
 """The ledger: each signal is published once, and what a rebuild no longer finds is marked and stays."""
 
 from datetime import datetime
+from itertools import chain
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from markets.models import Series
 from markets.series import SeriesKey
 from signals.log import SignalRow
 from signals.log.publication import publication
 from signals.log.rows import SCALE_NAMES
 from signals.models import PublishedSignal
-from signals.selectors.ledger import as_published, natural_key
+from signals.selectors.ledger import NATURAL_KEY, as_published, natural_key
 from signals.selectors.logs import signal_log
 from signals.services.tracking import Facts, note_published
 
 
 def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
     """Enter signals into the ledger; return those that were not in it, in the log's order.
+
+    Once they were told, ``settle`` says so; until then a restart comes back to them.
 
     Parameters
     ----------
@@ -30,72 +33,46 @@ def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None
     latency_ms
         From the exchange's closing frame to now; None where that has no meaning.
     """
-    wanted = [row for row in facts.signals if row.kind in settings.ENV.indicators]
-    new = _enter(facts, wanted, now=now, late=late, latency_ms=latency_ms) if wanted else []
+    rows = [row for row in facts.signals if row.kind in settings.ENV.indicators]
+    entered: set[tuple[Any, ...]] = set()
+    if rows:
+        shared = (connection.ops.adapt_datetimefield_value(now), None if late else latency_ms, late, facts.revision)
+        digests = dict(zip(SCALE_NAMES, facts.digests, strict=True))
+        values = [(*_told(row), *shared, row.detector_version, digests[row.scale]) for row in rows]
+        # Publishers of one series may meet here: what two of them enter is new to exactly one.
+        with transaction.atomic(), connection.cursor() as cursor:
+            for part in (values[at : at + _ROWS] for at in range(0, len(values), _ROWS)):
+                cursor.execute(_ENTER % ", ".join([_ROW] * len(part)), list(chain.from_iterable(part)))
+                entered.update(cursor.fetchall())
+    return [row for row in rows if natural_key(row) in entered]
+
+
+def settle(facts: Facts) -> None:
+    """Note that what ``facts`` tell was published and told."""
     published = publication(facts.root, facts.series) if facts.signals and facts.root is not None else None
     if published is not None:
         note_published(facts, published)
-    return new
 
 
-def _enter(
-    facts: Facts, rows: list[SignalRow], *, now: datetime, late: bool, latency_ms: float | None
-) -> list[SignalRow]:
-    digests = dict(zip(SCALE_NAMES, facts.digests, strict=True))
-    with transaction.atomic():
-        # Publishers of one series wait for each other, so that each signal is new to exactly one. SQLite has one
-        # writer at a time from the transaction's beginning.
-        if connection.features.has_select_for_update:
-            list(_series_rows(facts.series).select_for_update())
-        known = set(
-            PublishedSignal.objects.filter(
-                symbol=facts.series.symbol,
-                timeframe=facts.series.timeframe.value,
-                confirm_time__gte=rows[0].confirm_time - _MEMORY_OF_REVISIONS,
-                detector_version=rows[0].detector_version,
-                params_digest__in=facts.digests,
-            ).values_list("scale", "kind", "direction", "event_time", "ref_time")
-        )
-        new = [row for row in rows if natural_key(row) not in known]
-        PublishedSignal.objects.bulk_create(
-            [
-                PublishedSignal(
-                    symbol=row.symbol,
-                    timeframe=row.timeframe.value,
-                    scale=row.scale,
-                    kind=row.kind,
-                    direction=row.direction,
-                    event_time=row.event_time,
-                    ref_time=row.ref_time,
-                    confirm_time=row.confirm_time,
-                    closed_at=row.confirmed_at,
-                    level=row.level,
-                    top=row.top,
-                    bottom=row.bottom,
-                    strength=row.strength,
-                    range_pos=row.range_pos,
-                    tag=row.tag,
-                    published_at=now,
-                    latency_ms=None if late else latency_ms,
-                    is_late=late,
-                    revision=facts.revision,
-                    detector_version=row.detector_version,
-                    params_digest=digests[row.scale],
-                )
-                for row in new
-            ],
-            batch_size=500,
-            ignore_conflicts=True,
-        )
-    return new
+# One statement, because the ORM needs three and ten times as long, while every browser waits for what it tells.
+_COLUMNS = (
+    "symbol", "timeframe", "scale", "kind", "direction", "event_time", "ref_time", "confirm_time", "closed_at", "level",
+    "top", "bottom", "strength", "range_pos", "tag",
+    "published_at", "latency_ms", "is_late", "revision", "detector_version", "params_digest",
+)  # fmt: skip
+_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
+_ENTER = (
+    f"INSERT INTO {PublishedSignal._meta.db_table} ({', '.join(_COLUMNS)}) VALUES %s"  # noqa: S608 - our own names
+    f" ON CONFLICT DO NOTHING RETURNING {', '.join(NATURAL_KEY)}"
+)
+_ROWS = 500
 
 
-# A rebuild may confirm a published signal (the same event and reference) at another candle; look this far back for it.
-_MEMORY_OF_REVISIONS = 7 * 86_400_000
-
-
-def _series_rows(series: SeriesKey):  # type: ignore[no-untyped-def]
-    return Series.objects.filter(pair__symbol=series.symbol, timeframe=series.timeframe.value)
+def _told(row: SignalRow) -> tuple[Any, ...]:
+    return (
+        row.symbol, row.timeframe.value, row.scale, row.kind, row.direction, row.event_time, row.ref_time,
+        row.confirm_time, row.confirmed_at, row.level, row.top, row.bottom, row.strength, row.range_pos, row.tag,
+    )  # fmt: skip
 
 
 def mark_revised(series: SeriesKey, *, now: datetime) -> int:

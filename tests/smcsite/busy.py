@@ -23,7 +23,7 @@ from markets.series import SeriesKey, Timeframe  # noqa: E402
 from markets.services import jobs  # noqa: E402
 from markets.services.pairs import ensure_series  # noqa: E402
 from markets.store import Source  # noqa: E402
-from signals.services import catch_up_series, publish  # noqa: E402
+from signals.services import catch_up_series, publish, settle  # noqa: E402
 from tests.factories import walk  # noqa: E402
 
 SERIES = SeriesKey("KEPTUSDT", Timeframe.M15)
@@ -39,7 +39,9 @@ def main() -> None:
     for number in count():
         start = HISTORY + ROUND * number
         candle_store().merge(SERIES, candles.take(slice(start, start + ROUND)), source=Source.STREAM)
-        publish(catch_up_series(SERIES), now=timezone.now(), late=False)
+        facts = catch_up_series(SERIES)
+        publish(facts, now=timezone.now(), late=False)
+        settle(facts)
         User.objects.create(username=f"user-{number}", password="!")
         jobs.submit(Backfill(symbol="KEPTUSDT", timeframe="15m", start=0, end=1, note=f"round {number}", spec={}))
         print(number, flush=True)

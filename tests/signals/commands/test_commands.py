@@ -21,7 +21,7 @@ from signals.engine.table import UNSET, detect_columns
 from signals.log import months
 from signals.log.generations import current_folder
 from signals.models import PublishedSignal
-from signals.services import Tracker, publish
+from signals.services import Tracker, publish, settle
 from tests.factories import real_candles, walk
 
 pytestmark = pytest.mark.django_db
@@ -186,7 +186,9 @@ def followed() -> Tracker:
     for candle in candles.take(slice(400, None)):
         one = Candles.of([candle])
         candle_store().merge(MINUTES, one, source=Source.STREAM)
-        publish(follower.advance(one), now=NOW, late=False)
+        facts = follower.advance(one)
+        publish(facts, now=NOW, late=False)
+        settle(facts)
     return follower
 
 

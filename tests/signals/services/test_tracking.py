@@ -22,7 +22,8 @@ from signals.log import SignalRow
 from signals.log.publication import publication
 from signals.models import PublishedSignal
 from signals.selectors import SignalFilter
-from signals.services import Facts, Tracker, catch_up_series, mark_revised, naming, publish
+from signals.services import Facts, Tracker, catch_up_series, mark_revised, naming, settle
+from signals.services import publish as enter
 from tests.factories import nasty_walk, walk
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +44,13 @@ def feed(follower: Tracker, candles: Candles) -> list[Facts]:
         candle_store().merge(SERIES, one, source=Source.STREAM)
         told.append(follower.advance(one))
     return told
+
+
+def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
+    """Enter and settle, as the feed does around the telling."""
+    rows = enter(facts, now=now, late=late, latency_ms=latency_ms)
+    settle(facts)
+    return rows
 
 
 def started(candles: Candles) -> Tracker:
@@ -130,6 +138,19 @@ def test_restart_no_realert(data_root: Path) -> None:
     for _ in range(10):
         assert publish(tracker().catch_up(), now=NOW, late=True) == []
     assert PublishedSignal.objects.count() == count
+
+
+def test_what_was_entered_and_not_settled_before_a_crash_is_not_new_again(data_root: Path) -> None:
+    candles = walk(4, 500)
+    facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
+    for each in facts[:50]:
+        publish(each, now=NOW, late=False)
+    entered = [row.id for each in facts[50:] for row in enter(each, now=NOW, late=False)]
+    assert entered
+    found = tracker().catch_up()
+    assert [row.id for row in found.signals if row.kind in settings.ENV.indicators] == entered
+    assert publish(found, now=NOW, late=True) == []
+    assert not tracker().catch_up()
 
 
 def test_what_was_judged_and_not_published_before_a_crash_is_published_late(data_root: Path) -> None:
