@@ -16,7 +16,7 @@ from signals.feed.series import Taken
 from signals.feed.vitals import Vitals
 from tests.waiting import eventually
 
-SERIES = SeriesKey.parse("BTCUSDT:1m")
+SERIES, OTHER = SeriesKey.parse("BTCUSDT:1m"), SeriesKey.parse("ETHUSDT:1m")
 OPEN = 1_717_243_200_000
 
 
@@ -47,23 +47,46 @@ def feed() -> Any:
     return Feed(around, publisher, Vitals())
 
 
-def test_a_closed_candle_goes_before_those_that_form_while_the_lane_is_full(feed: Any) -> None:
+def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:
+    work: Any = Work()
+    other: Any = Work()
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+    forming = feed.series[OTHER] = Followed(other, ask_at=0.0, moved_at=0.0, is_behind=False)
+    is_over, is_one_over = threading.Event(), threading.Event()
+    for each in (is_over, is_one_over):
+        feed._fast.submit("other work", each.wait)
+    for number in range(10):
+        feed._fast.submit(number, lambda: work.done.append("an earlier preview"))
+    followed.note_update(update(is_closed=True))
+    feed._begin_next(SERIES, time.monotonic())
+    assert followed.job == Job.TAKE
+    forming.note_update(update(is_closed=False))
+    feed._go_round(time.monotonic())
+    assert forming.job is None
+    is_one_over.set()
+    eventually(lambda: not feed._fast.waiting and len(work.done) == 11)
+    assert work.done[0] == "take"
+    is_over.set()
+    feed._handle_waiting()
+    assert followed.job is None
+    feed._go_round(time.monotonic())
+    assert forming.job == Job.PREVIEW
+    eventually(lambda: other.done == ["preview"])
+    feed._fast.close()
+
+
+def test_a_lane_that_is_full_takes_no_further_preview(feed: Any) -> None:
     work: Any = Work()
     followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
     is_over = threading.Event()
     for number in range(40):
         feed._fast.submit(number, is_over.wait)
     followed.note_update(update(is_closed=False))
-    feed._begin_next(SERIES, time.monotonic())
-    assert feed.series[SERIES].job is None
-    assert feed.series[SERIES].forming is not None
-    followed.note_update(update(is_closed=True))
-    feed._begin_next(SERIES, time.monotonic())
-    assert feed.series[SERIES].job == Job.TAKE
+    feed._go_round(time.monotonic())
+    assert followed.job is None
+    assert followed.forming is not None
     is_over.set()
-    eventually(lambda: work.done == ["take"] and not feed._fast.waiting)
-    followed.job = None
-    followed.note_update(update(is_closed=False))
-    feed._begin_next(SERIES, time.monotonic())
-    eventually(lambda: work.done == ["take", "preview"])
+    eventually(lambda: not feed._fast.waiting)
+    feed._go_round(time.monotonic())
+    eventually(lambda: work.done == ["preview"])
     feed._fast.close()
