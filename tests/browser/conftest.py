@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    ViewportSize,
+    WebSocketRoute,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.stack import Stack, running, seeded
 from tests.conftest import NEEDS, find_program
@@ -45,11 +54,23 @@ class Watcher:
     origin: str
     problems: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
+    _ears: list[tuple[Page, str, Callable[[Any], None]]] = field(default_factory=list)
 
     def watch(self, page: Page) -> None:
-        page.on("pageerror", lambda error: self._note(f"page error: {error}"))
-        page.on("console", self._hear)
-        page.on("request", lambda request: self._follow(request.url))
+        ears: dict[str, Callable[[Any], None]] = {
+            "pageerror": lambda error: self._note(f"page error: {error}"),
+            "console": self._hear,
+            "request": lambda request: self._follow(request.url),
+        }
+        for event, ear in ears.items():
+            page.on(event, ear)  # type: ignore[call-overload]  # one overload an event, each a literal
+            self._ears.append((page, event, ear))
+
+    def leave(self) -> None:
+        """Hear no more of the pages."""
+        for page, event, ear in self._ears:
+            page.remove_listener(event, ear)
+        self._ears.clear()
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and _LEFT_EARLY not in message.text:
@@ -71,6 +92,7 @@ class Watcher:
 _LEFT_EARLY = "WebSocket is closed before the connection is established"
 
 Opener = Callable[..., Page]
+SocketHandler = Callable[[WebSocketRoute], None]
 
 
 @pytest.fixture
@@ -78,45 +100,69 @@ def watcher() -> Watcher:
     return Watcher("")
 
 
-class Contexts:
-    """Contexts of one browser, lent to one test after another: what a new one costs is a cold cache for each page."""
+class Pages:
+    """Pages of one browser, each in a context of its own, lent to one test after another.
+
+    A new page costs a process, and a new context a cold cache.
+    """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
         self._free: dict[str, list[BrowserContext]] = {}
-        self._lent: list[tuple[str, BrowserContext]] = []
+        self._lent: list[tuple[str, BrowserContext, ViewportSize]] = []
+        self._altered: list[Page] = []
 
-    def lend(self, options: dict[str, Any]) -> BrowserContext:
-        """Return a context with these options that nobody has, without cookies or storage of its own."""
-        kind = repr(sorted(options.items()))
+    def lend(self, options: dict[str, Any], *, is_altered: bool, socket: SocketHandler | None) -> Page:
+        """Return a page that nobody has, without cookies, in a context with these options.
+
+        One that is to be altered, by scripts or routes of the test, is new and is lent once. With ``socket`` the
+        test is the server's end of the page's socket; such a page has had no other socket, and the last test's counts.
+        """
+        kind = repr((sorted(options.items()), socket is not None))
         free = self._free.get(kind)
         context = free.pop() if free else self._browser.new_context(**options)
         context.set_default_timeout(30_000)
         context.set_default_navigation_timeout(90_000)
-        self._lent.append((kind, context))
-        return context
-
-    def take_back(self) -> None:
-        """End what the test left open; what cannot be undone ends with its context."""
-        for kind, context in self._lent:
+        self._lent.append((kind, context, options["viewport"]))
+        if is_altered:
             for page in context.pages:
                 page.close()
-            context.clear_cookies()
+        page = context.pages[0] if context.pages else context.new_page()
+        if is_altered:
+            self._altered.append(page)
+        if socket is not None:
+            page.route_web_socket("**/ws/live/", socket)
+        return page
+
+    def take_back(self) -> None:
+        """End what the tests left open; what cannot be undone ends with its page or its context."""
+        for kind, context, viewport in self._lent:
+            kept = [page for page in context.pages[:1] if page not in self._altered]
+            for page in context.pages[len(kept) :]:
+                page.close()
             context.set_offline(False)
+            for page in kept:
+                page.unroute_all()
+                page.goto("about:blank")
+                page.mouse.move(0, 0)
+                page.set_viewport_size(viewport)
+            context.clear_cookies()
             self._free.setdefault(kind, []).append(context)
         self._lent.clear()
+        self._altered.clear()
 
 
 @pytest.fixture(scope="module")
-def contexts(browser: Browser) -> Contexts:
-    return Contexts(browser)
+def pages(browser: Browser) -> Pages:
+    return Pages(browser)
 
 
 @pytest.fixture
-def open_page(contexts: Contexts, watcher: Watcher) -> Iterator[Opener]:
+def open_page(pages: Pages, watcher: Watcher) -> Iterator[Opener]:
     """Return what opens a page of a stack in a context that no other page of the test has.
 
-    ``before`` is called with the page before it goes anywhere. The pages keep nothing but cookies.
+    ``before`` is called with the page before it goes anywhere, ``socket`` with the page's socket. The pages keep
+    nothing but cookies.
     """
 
     def opened(
@@ -125,13 +171,14 @@ def open_page(contexts: Contexts, watcher: Watcher) -> Iterator[Opener]:
         *,
         cookies: dict[str, str] | None = None,
         before: Callable[[Page], None] | None = None,
+        socket: SocketHandler | None = None,
         **options: Any,
     ) -> Page:
         watcher.origin = stack.url
         kept = {"smc_intro": "seen", **(cookies or {})}
-        context = contexts.lend({"viewport": DESKTOP, "accept_downloads": True, **options})
-        context.add_cookies([{"name": name, "value": value, "url": stack.url} for name, value in kept.items()])
-        page = context.new_page()
+        options = {"viewport": DESKTOP, "accept_downloads": True, **options}
+        page = pages.lend(options, is_altered=before is not None, socket=socket)
+        page.context.add_cookies([{"name": name, "value": value, "url": stack.url} for name, value in kept.items()])
         watcher.watch(page)
         if before is not None:
             before(page)
@@ -139,7 +186,8 @@ def open_page(contexts: Contexts, watcher: Watcher) -> Iterator[Opener]:
         return page
 
     yield opened
-    contexts.take_back()
+    watcher.leave()
+    pages.take_back()
     watcher.check()
 
 

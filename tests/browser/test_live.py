@@ -47,11 +47,7 @@ class Exchange:
 
 def open_with(exchange: Exchange, open_page: Opener, stack: Stack, path: str = "/web/", **options: Any) -> Page:
     """Open a page whose socket is the test's."""
-
-    def before(page: Page) -> None:
-        page.route_web_socket("**/ws/live/", exchange.accept)
-
-    page = open_page(stack, path, before=before, **options)
+    page = open_page(stack, path, socket=exchange.accept, **options)
     eventually(lambda: pump(page, lambda: any(each.get("op") == "sub" for each in exchange.heard)), seconds=30)
     return page
 
