@@ -8,7 +8,8 @@ RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /tmp/requi
 FROM python:3.11-slim-bookworm
 # The tree is read-only when it runs: the engines' machine code, made at the first start, lies with the data.
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/data/numba \
-    DATA_DIR=/data REPORTS_DIR=/data/reports LOG_FORMAT=json
+    DATA_DIR=/data REPORTS_DIR=/data/reports LOG_FORMAT=json \
+    MALLOC_ARENA_MAX=2 ARROW_DEFAULT_MEMORY_POOL=system
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin smc \
     && install -d -o smc -g smc -m 0750 /data
 COPY --from=build /opt/venv /opt/venv

@@ -5,16 +5,16 @@ the cache, the broker and the channel layer are a real server on a port of its o
 """
 
 import atexit
-import fcntl
 import os
 import shutil
 import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
+from smcsite.child import FRUGAL
 from smcsite.embedded import start_server
 from smcsite.env import Environment
+from tests.compiling import compile_in_turn
 
 FOLDER = Path(tempfile.mkdtemp(prefix="smc-test-"))
 NOWHERE = "127.0.0.1:9"  # the discard port: nothing answers, at once
@@ -39,35 +39,9 @@ def test_variables() -> dict[str, str]:
     return variables
 
 
-def _compile_in_turn() -> None:
-    """Let one process of a run compile an engine's entry while the others wait, and load the machine code it kept."""
-    # Imported here: a process that hands out tests and runs none needs no compiler.
-    from numba.core.caching import NullCache
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.dispatcher import Dispatcher
-
-    compile_ = Dispatcher.compile
-    held: set[str] = set()  # guarded by numba's own lock
-
-    def in_turn(self: Any, signature: Any) -> Any:
-        path = self.py_func.__code__.co_filename
-        with global_compiler_lock:
-            if isinstance(self._cache, NullCache) or path in held:
-                return compile_(self, signature)
-            with Path(path).open("rb") as source:
-                fcntl.flock(source, fcntl.LOCK_EX)
-                held.add(path)
-                try:
-                    return compile_(self, signature)
-                finally:
-                    held.remove(path)
-
-    Dispatcher.compile = in_turn  # type: ignore[method-assign, assignment]
-
-
-os.environ.update(test_variables())
+os.environ.update(FRUGAL | test_variables())
 if "PYTEST_XDIST_WORKER" in os.environ:
-    _compile_in_turn()
+    compile_in_turn()
 
 
 @atexit.register

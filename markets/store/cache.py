@@ -53,6 +53,11 @@ class SheetCache:
             while self.bytes > self._max_bytes and len(self._entries) > 1:
                 self._drop(next(iter(self._entries)))
 
+    def drop(self, path: Path) -> None:
+        """Forget a file."""
+        with self._lock:
+            self._drop(path)
+
     def _drop(self, path: Path) -> None:
         entry = self._entries.pop(path, None)
         if entry is not None:

@@ -104,14 +104,14 @@ class Shelf:
             return Manifest()
         return self._manifest[1]
 
-    def sheet(self, span: Span, seen: Identity, *, with_flow: bool = False) -> Sheet:
+    def sheet(self, span: Span, seen: Identity, *, with_flow: bool = False, is_kept: bool = True) -> Sheet:
         """Return the content of a file, checked against its seal whenever it comes from the disk."""
         path = self.folder / span.name
         found = self.cache.get(path, seen, with_flow=with_flow)
-        return found if found is not None else self.load(span, with_flow=with_flow)
+        return found if found is not None else self.load(span, with_flow=with_flow, is_kept=is_kept)
 
-    def load(self, span: Span, *, with_flow: bool = False) -> Sheet:
-        """Read a file from the disk, whatever the cache holds, and check it."""
+    def load(self, span: Span, *, with_flow: bool = False, is_kept: bool = True) -> Sheet:
+        """Read a file from the disk, whatever the cache holds, check it, and keep it for the next who asks."""
         path = self.folder / span.name
         data, seen = read(path)
         try:
@@ -121,7 +121,8 @@ class Shelf:
             raise DamagedError(span, seen, error) from error
         except StoreError as error:
             raise StoreError(f"{path} cannot be used: {error}") from error
-        self.cache.put(path, seen, found)
+        if is_kept:
+            self.cache.put(path, seen, found)
         return found
 
     def stretch(self, span: Span, seen: Identity) -> Stretch:

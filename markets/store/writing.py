@@ -91,13 +91,15 @@ class Writer:
             inside = [day for day in days if day.month == month]
             sheets = [self.shelf.sheet(day, self.files[day], with_flow=True).candles for day in inside]
             if month in self.files:
-                sheets.append(self.shelf.sheet(month, self.files[month], with_flow=True).candles)
-            self._put(month, union(sheets))
+                sheets.append(self.shelf.sheet(month, self.files[month], with_flow=True, is_kept=False).candles)
+            # Whoever follows a series live reads its days; months of hundreds would only push those out of the cache.
+            self._put(month, union(sheets), is_kept=False)
             self.save_manifest()
             for day in inside:
                 path = self.shelf.folder / day.name
                 with translated(path):
                     self.shelf.disk.unlink(path)
+                self.shelf.cache.drop(path)
                 del self.files[day]
 
     def bury(self, damage: DamagedError) -> None:
@@ -192,7 +194,7 @@ class Writer:
             if len(rows):
                 yield month, rows
 
-    def _put(self, span: Span, candles: Candles) -> None:
+    def _put(self, span: Span, candles: Candles, *, is_kept: bool = True) -> None:
         shelf, path = self.shelf, self.shelf.folder / span.name
         self._sequence += 1
         data, sheet = encode(shelf.series, candles, edit=self._edit, sequence=self._sequence)
@@ -204,7 +206,10 @@ class Writer:
         shelf.unsure.add(span)
         seen = commit(shelf.disk, path, data, confirm=self._lock.confirm)
         shelf.unsure.discard(span)
-        shelf.cache.put(path, seen, sheet)
+        if is_kept:
+            shelf.cache.put(path, seen, sheet)
+        else:
+            shelf.cache.drop(path)
         self.files[span] = seen
         if not span.is_day:
             self._list(span, candles, seal=sheet.seal, sequence=sheet.sequence)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from markets.candles import Candle, Candles, Flow, Gap, join
@@ -325,3 +326,13 @@ def test_statistics_tell_of_files_and_of_the_cache(tmp_path: Path) -> None:
     assert (told.cache_hits, told.cache_misses, told.hit_rate) == (6, 2, 0.75)
     assert not told.is_full
     assert store.has_space()
+
+
+def test_days_that_go_into_their_month_leave_the_memory(tmp_path: Path) -> None:
+    store, candles = CandleStore(tmp_path), oracle(5000)
+    for low in range(0, len(candles), 500):
+        store.merge(MINUTE, candles.take(slice(low, low + 500)), source=Source.STREAM)
+    store.recover()
+    (day,) = folder(store).glob("????-??-??.parquet")
+    assert store.statistics().cache_bytes == 10 * 8 * pq.read_metadata(day).num_rows
+    assert same(stored(store), candles)
