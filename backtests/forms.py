@@ -1,11 +1,14 @@
 """What the backtest pages ask of a person; fields are made of the parameters, so that each is told once."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.forms import BoundField
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from backtests.engine.parameters import Group, Parameter, ParameterType
 from backtests.engine.spec import IDENTITY, BacktestSpec, parameters_for
@@ -42,7 +45,9 @@ class BacktestForm(AccessibleForm):
         self.chosen = wanted if wanted in STRATEGIES else USUAL_STRATEGY
         self.parameters = parameters_for(self.chosen)
         self.spec: BacktestSpec | None = None
-        first = {**self._usual(), **(initial or {}), "strategy": self.chosen}
+        defaults: dict[str, Any] = {each.name: each.default for each in self.parameters.values()}
+        first = {**defaults, **(initial or {}), "strategy": self.chosen}
+        self._is_usual = data is None and all(first[name] == value for name, value in defaults.items())
         super().__init__(data, initial=first)
         symbols = list(dict.fromkeys(key.symbol for key in known_series()))
         self.fields["symbol"].choices = [(each, each) for each in symbols]  # type: ignore[attr-defined]
@@ -54,8 +59,13 @@ class BacktestForm(AccessibleForm):
             usual = [each for each in settings.ENV.symbols if each in symbols]
             self.initial["symbol"] = (usual or symbols)[:1]
 
-    def _usual(self) -> dict[str, Any]:
-        return {each.name: each.default for each in self.parameters.values()}
+    @property
+    def strategy_fields(self) -> SafeString:
+        """Return the fields of the strategy's parameters, written out."""
+        return _usual_fields(self.chosen) if self._is_usual else self.written_fields()
+
+    def written_fields(self) -> SafeString:
+        return render_to_string("backtests/_strategy_fields.html", {"form": self})
 
     @property
     def meaning(self) -> str:
@@ -81,6 +91,12 @@ class BacktestForm(AccessibleForm):
         except InvalidInputError as error:
             self.add_error(error.field if error.field in self.fields else None, str(error))
         return cleaned
+
+
+@cache
+def _usual_fields(strategy: str) -> SafeString:
+    """Write the fields as they are before anyone fills them in: some forty inputs that are always the same."""
+    return BacktestForm(strategy=strategy).written_fields()
 
 
 def _moment(label: str, help_text: str) -> TimeField:

@@ -119,6 +119,8 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
             ],
+            # A quicker {% url %} in every template.
+            "builtins": ["smcsite.templatetags.addresses"],
         },
     },
 ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from backtests.engine.glossary import REASONS, SECTIONS
@@ -13,7 +14,7 @@ from backtests.models import Backtest
 from backtests.reports import TRADES, read_columns, row_count
 from backtests.selectors import all_backtests, report_folder
 from backtests.views.curves import curve, monthly
-from backtests.views.runs import summaries
+from backtests.views.runs import with_figures
 from markets.errors import InvalidInputError, SmcError
 from markets.serializers import row_number
 from markets.views import find_job, page
@@ -45,7 +46,7 @@ _TRADES_SHOWN, _MOST_COMPARED = 100, 4
 @require_GET
 def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
     """One run: its result when it is done, its progress before."""
-    run = find_job(request, summaries(all_backtests()), job_id)
+    run = find_job(request, with_figures(all_backtests()), job_id)
     tab = request.GET.get("tab", "overview")
     tab = tab if tab in TABS else "overview"
     context: dict[str, Any] = {"run": run, "tab": tab, "tabs": TABS.items(), "symbols": run.symbol.split(",")}
@@ -86,9 +87,12 @@ def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]
     start = min((number - 1) * _TRADES_SHOWN, max(0, total - 1))
     columns = read_columns(folder, TRADES, start=start, count=_TRADES_SHOWN)
     names = list(columns)
+    charts = {symbol: reverse("chart", args=[symbol, run.timeframe]) for symbol in run.symbol.split(",")}
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(_plain(columns[name]) for name in names), strict=True)]
     for row in rows:
-        row.setdefault("symbol", run.symbol)
+        symbol = row.setdefault("symbol", run.symbol)
+        row["is_long"] = row["direction"] == "long"
+        row["href"] = f"{charts[symbol]}?run={run.pk}#t={row['trade']}"
     return {
         "trades": rows,
         "total": total,

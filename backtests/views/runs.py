@@ -61,8 +61,12 @@ def _list_context(request: HttpRequest, form: BacktestForm) -> dict[str, Any]:
 
 def summaries(runs: QuerySet[Backtest]) -> QuerySet[Backtest]:
     """Return runs with the figures of their summary, and without the whole of their metrics."""
-    figures = ("trades", "return_pct", "profit_factor", "max_drawdown_pct", "expectancy_r")
-    return runs.defer("result").annotate(**{f"m_{name}": KT(f"result__{name}") for name in figures})
+    return with_figures(runs).defer("result")
+
+
+def with_figures(runs: QuerySet[Backtest]) -> QuerySet[Backtest]:
+    figures = ("trades", "return_pct", "profit_factor", "max_drawdown_pct")
+    return runs.annotate(**{f"m_{name}": KT(f"result__{name}") for name in figures})
 
 
 def _start(request: HttpRequest) -> HttpResponse:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -57,6 +58,8 @@ def live_params() -> tuple[Params, Params]:
     return first, second
 
 
+# Every question about a series begins with its folder, and making a path costs more than opening it.
+@lru_cache(maxsize=4096)
 def series_folder(root: Path, series: SeriesKey) -> Path:
     return root / "signals" / series.symbol / series.timeframe.value
 
@@ -67,12 +70,9 @@ def retired_folder(root: Path, series: SeriesKey) -> Path:
 
 def current_folder(root: Path, series: SeriesKey) -> Path | None:
     """Return the folder of the series' current generation; None before the first."""
-    found = [
-        (generation.revision, entry.path)
-        for entry in _entries(series_folder(root, series))
-        if (generation := Generation.parse(entry.name)) is not None
-    ]
-    return Path(max(found)[1]) if found else None
+    folder = series_folder(root, series)
+    names = [found for entry in _entries(folder) if (found := _NAME.fullmatch(entry.name)) is not None]
+    return folder / max((int(found[4]), found[0]) for found in names)[1] if names else None
 
 
 def logged_series(root: Path) -> list[SeriesKey]:

@@ -1,11 +1,14 @@
 """Signals in words: what each kind is called on screen, and what happened in one sentence."""
 
+from functools import cache
 from typing import Any
 
 from django import template
 from django.template import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from smcsite.templatetags.site import price
+from smcsite.templatetags.site import arrow, price
 
 register = template.Library()
 
@@ -61,8 +64,66 @@ def is_zone(row: Any) -> bool:
 
 
 @register.filter
+def kind_text(row: Any) -> str:
+    """Write a signal's direction and kind."""
+    return f"{arrow(row.direction)} {kind_label(row.kind)}"
+
+
+@register.filter
 def direction_class(row: Any) -> str:
     return "tag-up" if row.direction > 0 else "tag-down"
+
+
+@register.simple_tag
+def kind_tag(row: Any) -> SafeString:
+    """Write a signal's direction and kind, in the direction's colour."""
+    return format_html('<span class="tag kind {}">{}</span>', direction_class(row), kind_text(row))
+
+
+@register.simple_tag
+def status_tag(row: Any) -> SafeString:
+    return _status_tag(row.status)
+
+
+@cache
+def _status_tag(status: str) -> SafeString:
+    return format_html('<span class="tag {}">{}</span>', status_class(status), status_word(status))
+
+
+@register.simple_tag
+def strength_bar(row: Any) -> SafeString:
+    """Draw a signal's strength as a bar, with its figure in words."""
+    return _strength_bar(f"{row.strength:.0f}")
+
+
+@cache
+def _strength_bar(strength: str) -> SafeString:
+    return format_html(
+        '<progress class="strength" max="100" value="{0}" aria-label="Strength {0} of 100" '
+        'title="Strength {0} of 100"></progress>',
+        strength,
+    )
+
+
+@register.simple_tag
+def strength_figure(row: Any) -> SafeString:
+    """Write a signal's strength beside its bar."""
+    return _strength_figure(f"{row.strength:.0f}")
+
+
+@cache
+def _strength_figure(strength: str) -> SafeString:
+    return format_html('<progress class="strength" max="100" value="{0}" aria-hidden="true"></progress> {0}', strength)
+
+
+@register.simple_tag
+def row_facts(row: Any) -> SafeString:
+    """Write the attributes by which scripts find and filter a signal's row."""
+    return format_html(
+        'data-testid="signal-row" data-signal-id="{}" data-symbol="{}" data-timeframe="{}" data-direction="{}" '
+        'data-status="{}"',
+        row.id, row.symbol, row.timeframe.value, row.direction, row.status,
+    )  # fmt: skip
 
 
 @register.simple_tag(takes_context=True)

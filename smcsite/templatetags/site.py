@@ -2,8 +2,10 @@
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django import template
 from django.conf import settings
@@ -92,18 +94,29 @@ def when(context: Context, value: Any, style: str = "short") -> SafeString | str
     moment = _moment(value)
     if moment is None:
         return NOTHING
-    chosen = preferences(context)
-    local = moment.astimezone(chosen.zone_info)
-    long = text = f"{local:%d %b %Y %H:%M:%S} {chosen.zone}"
+    chosen, now = preferences(context), _market_now(context)
     if style == "ago":
-        text = ago(moment, _market_now(context))
-    elif style == "day":
-        text = f"{local:%d %b %Y}"
+        return format_html("<time {}>{}</time>", _time_attributes(moment, chosen.zone, style), ago(moment, now))
+    return _time_element(moment, chosen.zone, style, now.astimezone(chosen.zone_info).year)
+
+
+# A table writes hundreds of moments, and writes them again when it is asked for again.
+@lru_cache(maxsize=4096)
+def _time_element(moment: datetime, zone: str, style: str, this_year: int) -> SafeString:
+    local = moment.astimezone(ZoneInfo(zone))
+    text = f"{local:%d %b %Y}"
+    if style == "long":
+        text = f"{local:%d %b %Y %H:%M:%S} {zone}"
     elif style == "short":
-        is_this_year = local.year == _market_now(context).astimezone(chosen.zone_info).year
-        text = f"{local:%d %b %H:%M}" if is_this_year else f"{local:%d %b %Y %H:%M}"
+        text = f"{local:%d %b %H:%M}" if local.year == this_year else f"{local:%d %b %Y %H:%M}"
+    return format_html("<time {}>{}</time>", _time_attributes(moment, zone, style), text)
+
+
+@lru_cache(maxsize=4096)
+def _time_attributes(moment: datetime, zone: str, style: str) -> SafeString:
+    long = f"{moment.astimezone(ZoneInfo(zone)):%d %b %Y %H:%M:%S} {zone}"
     stamp = f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return format_html('<time datetime="{}" data-style="{}" title="{}">{}</time>', stamp, style, long, text)
+    return format_html('datetime="{}" data-style="{}" title="{}"', stamp, style, long)
 
 
 @register.simple_tag(takes_context=True)
@@ -113,12 +126,15 @@ def when_iso(context: Context, text: str | None, style: str = "short") -> SafeSt
 
 
 def _market_now(context: Context) -> datetime:
-    """Return the market's time: a replayed market runs at its own speed, so our clock says nothing about it."""
+    """Return the market's time, one for all of a page.
+
+    A replayed market runs at its own speed, so our clock says nothing about it.
+    """
     request: Any = context.get("request")
-    if request is None or not settings.ENV.is_replay:
+    if request is None:
         return timezone.now()
     if not hasattr(request, "_market_now"):
-        told = read_status()["exchange_time"]
+        told = read_status()["exchange_time"] if settings.ENV.is_replay else None
         request._market_now = datetime.fromisoformat(told) if told else timezone.now()
     now: datetime = request._market_now
     return now
@@ -249,6 +265,12 @@ def _unsigned(value: float, places: int) -> str:
 @register.filter
 def whole(value: float | None) -> str:
     return number(value, 0)
+
+
+@register.simple_tag
+def signed_cell(value: float | None, unit: str = "") -> SafeString:
+    """Write a signed value as the cell of a table, in its side's colour."""
+    return format_html('<td class="num {}">{}{}</td>', side_class(value), signed(value), "" if value is None else unit)
 
 
 @register.filter
