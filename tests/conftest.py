@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests import compiling
+
 # What a marker needs, how it is found, and what installs it on Debian.
 NEEDS = {
     "browser": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
@@ -21,6 +23,12 @@ def find_program(names: tuple[str, ...]) -> str | None:
     debian = os.pathsep.join(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)))
     path = f"{os.environ.get('PATH', '')}{os.pathsep}{debian}"
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the process that hands out tests, which has nothing else to do, have the engines compiled."""
+    if getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.add_cleanup(compiling.begin())
 
 
 def pytest_report_header() -> list[str]:
