@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
+from smcsite.child import FRUGAL
 from smcsite.embedded import start_server
 from smcsite.env import Environment
 from tests.compiling import compile_in_turn
@@ -38,7 +39,7 @@ def test_variables() -> dict[str, str]:
     return variables
 
 
-os.environ.update(test_variables())
+os.environ.update(FRUGAL | test_variables())
 if "PYTEST_XDIST_WORKER" in os.environ:
     compile_in_turn()
 
