@@ -94,26 +94,33 @@ def when(context: Context, value: Any, style: str = "short") -> SafeString | str
     moment = _moment(value)
     if moment is None:
         return NOTHING
-    chosen, now = preferences(context), _market_now(context)
     if style == "ago":
-        return format_html("<time {}>{}</time>", _time_attributes(moment, chosen.zone, style), ago(moment, now))
-    return _time_element(moment, chosen.zone, style, now.astimezone(chosen.zone_info).year)
+        attributes = _time_attributes(moment, style, preferences(context).zone)
+        return format_html("<time {}>{}</time>", attributes, ago(moment, _market_now(context)))
+    return _time_element(moment, style, *calendar(context))
+
+
+@register.simple_tag(takes_context=True)
+def calendar(context: Context) -> tuple[str, int]:
+    """Return what a written moment depends on beside itself, ``ago`` apart: the zone, and the year it is there."""
+    chosen = preferences(context)
+    return chosen.zone, _market_now(context).astimezone(chosen.zone_info).year
 
 
 # A table writes hundreds of moments, and writes them again when it is asked for again.
 @lru_cache(maxsize=4096)
-def _time_element(moment: datetime, zone: str, style: str, this_year: int) -> SafeString:
+def _time_element(moment: datetime, style: str, zone: str, this_year: int) -> SafeString:
     local = moment.astimezone(ZoneInfo(zone))
     text = f"{local:%d %b %Y}"
     if style == "long":
         text = f"{local:%d %b %Y %H:%M:%S} {zone}"
     elif style == "short":
         text = f"{local:%d %b %H:%M}" if local.year == this_year else f"{local:%d %b %Y %H:%M}"
-    return format_html("<time {}>{}</time>", _time_attributes(moment, zone, style), text)
+    return format_html("<time {}>{}</time>", _time_attributes(moment, style, zone), text)
 
 
 @lru_cache(maxsize=4096)
-def _time_attributes(moment: datetime, zone: str, style: str) -> SafeString:
+def _time_attributes(moment: datetime, style: str, zone: str) -> SafeString:
     long = f"{moment.astimezone(ZoneInfo(zone)):%d %b %Y %H:%M:%S} {zone}"
     stamp = f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return format_html('datetime="{}" data-style="{}" title="{}"', stamp, style, long)
