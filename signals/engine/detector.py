@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from copy import copy
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any, Self
@@ -160,9 +161,10 @@ class Detector:
 
     def copy(self) -> "Detector":
         """Return an independent detector in the same state, to preview a candle that is still forming."""
-        twin = Detector(self.params)
+        twin = copy(self)
         copies: Any = (array.copy() for array in self._state)
         twin._state = State(*copies)
+        twin._step_signals, twin._step_marks = np.empty_like(self._step_signals), np.empty_like(self._step_marks)
         return twin
 
     def to_bytes(self) -> bytes:

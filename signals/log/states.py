@@ -70,6 +70,9 @@ def facts_of(tables: list[SignalTable]) -> tuple[RecordArray, RecordArray]:
         return no_facts()
     signals = np.concatenate([logged_rows(table, scale) for scale, table in enumerate(tables)])
     marks = np.concatenate([marked_rows(table, scale) for scale, table in enumerate(tables)])
+    if len(tables[0].open_time) == 1:
+        # Of one candle, scale by scale is that order.
+        return signals, marks
     return in_order(signals, "confirm_time"), in_order(marks, "time")
 
 

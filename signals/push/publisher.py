@@ -38,6 +38,8 @@ _EXPIRE_SECONDS = 86_400
 _BATCH = 200
 _WAITING_LIMIT = 20_000
 _RETRY_SECONDS = 0.5
+# Forming candles of all channels go together this often: each costs less so, and signals find the way free.
+_FORMING_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Publisher:
         self._lasting: deque[tuple[str, str]] = deque()
         self._forming: dict[str, str] = {}
         self._numbered = 0
+        self._forming_at = 0.0
         self._wake: Callable[[], object] = lambda: None
         self._is_closing = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._publish_all()), name="publisher", daemon=True)
@@ -83,6 +86,8 @@ class Publisher:
     def send(self, channel: str, text: str, *, is_forming: bool = False) -> None:
         """Send a message (from ``messages``). A forming one gives way to whatever comes after it on its channel."""
         with self._lock:
+            # To wake a thread costs as much as a message; who waits for the first of its kind is awake for the rest.
+            is_first = not (self._forming if is_forming else self._lasting)
             if is_forming:
                 self._forming[channel] = text
             else:
@@ -90,9 +95,10 @@ class Publisher:
                 self._lasting.append((channel, text))
                 if len(self._lasting) > _WAITING_LIMIT:
                     self._shed()
-        # The loop may be closing just now; then there is nobody to wake.
-        with contextlib.suppress(RuntimeError):
-            self._wake()
+        if is_first:
+            # The loop may be closing just now; then there is nobody to wake.
+            with contextlib.suppress(RuntimeError):
+                self._wake()
 
     @property
     def waiting(self) -> int:
@@ -119,13 +125,14 @@ class Publisher:
         number = redis.register_script(_NUMBER)
         batch: list[_Message] = []
         while not self.is_fenced:
+            news.clear()
             batch = batch or self._take()
             if not batch:
                 if self._is_closing:
                     break
-                news.clear()
-                if not self.waiting and not self._is_closing:
-                    await news.wait()
+                pause = self._forming_at - time.monotonic() if self._forming else None
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), pause)
                 continue
             try:
                 batch = await self._publish(redis, number, layer, batch)
@@ -142,9 +149,11 @@ class Publisher:
     def _take(self) -> list[_Message]:
         with self._lock:
             pairs = [self._lasting.popleft() for _ in range(min(_BATCH, len(self._lasting)))]
-            if not self._lasting:
+            now = time.monotonic()
+            if not self._lasting and (now >= self._forming_at or self._is_closing):
                 pairs += self._forming.items()
                 self._forming.clear()
+                self._forming_at = now + _FORMING_SECONDS
         messages = []
         for channel, text in pairs:
             self._numbered += 1
