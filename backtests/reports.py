@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,21 @@ _ABANDONED_SECONDS = 3_600.0
 _CELL_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Data = bytes | memoryview
-Files = Mapping[str, Data]
+Files = Iterable[tuple[str, Data]]
 
 
-def report_files(result: Result) -> Files:
-    """Return the files of a report by name; equal results give equal bytes."""
-    trades, curve = _table(result.trades.columns()), result.equity.columns()
-    return {
-        f"{TRADES}.parquet": _parquet(trades),
-        f"{EQUITY}.parquet": _parquet(_table(curve)),
-        f"{TRADES}.csv": _csv(trades),
-        f"{EQUITY}.csv": equity_csv(curve),
-        METRICS: orjson.dumps(result.metrics, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE),
-    }
+def report_files(result: Result) -> Iterator[tuple[str, Data]]:
+    """Yield the files of a report with their names, the largest first; equal results give equal bytes.
+
+    Each is made when it is asked for, so that the disk can take one while the next is made.
+    """
+    curve = result.equity.columns()
+    yield f"{EQUITY}.csv", equity_csv(curve)
+    yield f"{EQUITY}.parquet", _parquet(_table(curve))
+    trades = _table(result.trades.columns())
+    yield f"{TRADES}.csv", _csv(trades)
+    yield f"{TRADES}.parquet", _parquet(trades)
+    yield METRICS, orjson.dumps(result.metrics, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def equity_csv(curve: Mapping[str, Any]) -> Data:
@@ -138,10 +141,13 @@ class ReportShelf:
         """
         copy = self.reports / symbol / timeframe / f"{run_id}.csv"
         make_folder(self._disk, copy.parent)
-        confirm()
-        replace_file(copy, files[f"{TRADES}.csv"], disk=self._disk)
+
+        def show_copy(written: Path) -> None:
+            confirm()
+            replace_file(copy, (written / f"{TRADES}.csv").read_bytes(), disk=self._disk)
+
         try:
-            return publish_folder(self.root / str(run_id), files, disk=self._disk)
+            return publish_folder(self.root / str(run_id), files, disk=self._disk, before=show_copy)
         except StoreError:
             copy.unlink(missing_ok=True)
             raise
@@ -179,9 +185,12 @@ def _age(path: Path) -> float:
     return 0.0
 
 
-def publish_folder(folder: Path, files: Files, *, disk: Disk | None = None) -> Path:
+def publish_folder(
+    folder: Path, files: Files, *, disk: Disk | None = None, before: Callable[[Path], None] = lambda written: None
+) -> Path:
     """Make ``files`` the content of ``folder``, whole after one rename.
 
+    ``before`` is called with the folder they were written to, before anybody sees it; it may raise to stop it.
     A folder that exists is put aside first: between two renames it is not there, and it is never a mixture.
     """
     disk = disk if disk is not None else Disk()
@@ -191,6 +200,7 @@ def publish_folder(folder: Path, files: Files, *, disk: Disk | None = None) -> P
         with translated(folder):
             fresh.mkdir(mode=0o750)
             _write_files(disk, fresh, files)
+            before(fresh)
             if folder.exists():
                 disk.replace(folder, former)
             disk.replace(fresh, folder)
@@ -206,8 +216,8 @@ def publish_into(folder: Path, files: Files, *, disk: Disk | None = None) -> Pat
     disk = disk if disk is not None else Disk()
     if not folder.exists():
         return publish_folder(folder, files, disk=disk)
-    for name in sorted(files, key=lambda each: each == METRICS):
-        replace_file(folder / name, files[name], disk=disk)
+    for name, data in sorted(files, key=lambda each: each[0] == METRICS):
+        replace_file(folder / name, data, disk=disk)
     return folder
 
 
@@ -216,7 +226,7 @@ def replace_file(path: Path, data: Data, *, disk: Disk) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     with translated(path):
         try:
-            _write_files(disk, path.parent, {temporary.name: data})
+            _write_files(disk, path.parent, [(temporary.name, data)])
             disk.replace(temporary, path)
             disk.fsync_folder(path.parent)
         finally:
@@ -224,21 +234,27 @@ def replace_file(path: Path, data: Data, *, disk: Disk) -> None:
 
 
 def _write_files(disk: Disk, folder: Path, files: Files) -> None:
-    handles = []
-    try:
-        # All are written before the first is waited for, so that the disk can take them together.
-        for name, data in files.items():
-            handle = disk.open_new(folder / name)
-            handles.append(handle)
-            left = memoryview(data)
-            while left:
-                left = left[disk.write(handle, left) :]
-        for handle in handles:
-            disk.fsync(handle)
-    finally:
-        for handle in handles:
-            os.close(handle)
+    with ThreadPoolExecutor(1, "report") as writer:
+        writing: list[Future[None]] = []
+        for name, data in files:
+            writing.append(writer.submit(_write_file, disk, folder / name, data))
+            for each in writing:
+                if each.done():
+                    each.result()
+        for each in writing:
+            each.result()
     disk.fsync_folder(folder)
+
+
+def _write_file(disk: Disk, path: Path, data: Data) -> None:
+    handle = disk.open_new(path)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[disk.write(handle, left) :]
+        disk.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_columns(

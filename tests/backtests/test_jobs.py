@@ -66,12 +66,12 @@ class FullDisk(Disk):
 def test_backtest_enospc(tmp_path: Path) -> None:
     """At whichever touch the disk is full: no half file is listed, and the former report stays."""
     files = {name: os.urandom(500) for name in FILES}
-    ReportShelf(tmp_path / "data", tmp_path / "reports").publish(1, files, symbol="A", timeframe="1m")
+    ReportShelf(tmp_path / "data", tmp_path / "reports").publish(1, files.items(), symbol="A", timeframe="1m")
     reached = 0
     for touches in range(400):
         shelf = ReportShelf(tmp_path / "data", tmp_path / "reports", disk=FullDisk(touches))
         try:
-            shelf.publish(2, files, symbol="A", timeframe="1m")
+            shelf.publish(2, files.items(), symbol="A", timeframe="1m")
         except StoreFullError:
             reached += 1
             assert not shelf.has(2)
@@ -125,7 +125,7 @@ def test_result_pair_atomic(tmp_path: Path) -> None:
     for touches in range(30):
         root = tmp_path / str(touches)
         try:
-            publish_folder(root / "7", files, disk=DyingDisk(touches))
+            publish_folder(root / "7", files.items(), disk=DyingDisk(touches))
         except DyingDisk.DiedError:
             seen.add((root / "7").exists())
             continue
@@ -135,15 +135,15 @@ def test_result_pair_atomic(tmp_path: Path) -> None:
 
 def test_a_report_is_replaced_whole(tmp_path: Path) -> None:
     old, new = ({name: os.urandom(50) for name in FILES} for _ in range(2))
-    publish_folder(tmp_path / "7", old)
-    publish_folder(tmp_path / "7", new)
+    publish_folder(tmp_path / "7", old.items())
+    publish_folder(tmp_path / "7", new.items())
     assert {path.name: path.read_bytes() for path in (tmp_path / "7").iterdir()} == new
     assert [path.name for path in tmp_path.iterdir()] == ["7"]
 
 
 def test_a_folder_of_the_users_keeps_its_other_files(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    publish_into(tmp_path, dict.fromkeys(FILES, b"x"))
+    publish_into(tmp_path, dict.fromkeys(FILES, b"x").items())
     assert {path.name for path in tmp_path.iterdir()} == FILES | {"notes.txt"}
 
 

@@ -105,7 +105,7 @@ def test_sigterm_each_process(workers: Workers) -> None:
     eventually(lambda: Job.objects.filter(pk=job.pk, progress__gt=0).exists())
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=10) == 0
+    assert worker.wait(10) == 0
     assert time.monotonic() - began < 10
     job.refresh_from_db()
     assert (job.state, job.attempts, job.stage) == (JobState.QUEUED, 0, "paused for deploy")

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +19,9 @@ from backtests.tasks import run_analysis, run_backtest, submit_backtest
 from markets.models import Job, JobState
 from markets.services import jobs
 from markets.tasks import put_on_queue
+from tests import compiling
 from tests.environment import FOLDER, test_variables
+from tests.nursery import Started
 from tests.waiting import eventually
 
 _MIGRATED = FOLDER / "migrated-for-workers.sqlite3"
@@ -52,37 +52,36 @@ class Workers:
         }  # fmt: skip
         self.database = folder / "db.sqlite3"
         self.log = folder / "workers.log"
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Started] = []
+        compiling.await_end()
         folder.mkdir(parents=True, exist_ok=True)
         if not _MIGRATED.exists():
-            command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-            subprocess.run(command, cwd=settings.BASE_DIR, env=self.variables, check=True, timeout=300)
+            migrating = Started(
+                "manage.py", "migrate", "--verbosity", "0",
+                folder=settings.BASE_DIR, variables=self.variables, log=self.log,
+            )  # fmt: skip
+            assert migrating.wait(300) == 0, self.log.read_text()
             _MIGRATED.write_bytes(self.database.read_bytes())
         self.database.write_bytes(_MIGRATED.read_bytes())
 
-    def worker(self) -> "subprocess.Popen[bytes]":
+    def worker(self) -> Started:
         """Return the worker that runs, started where there is none."""
         alive = [process for process in self._processes if process.poll() is None]
         return alive[0] if alive else self._start(concurrency=2)
 
-    def _start(self, *, concurrency: int) -> "subprocess.Popen[bytes]":
+    def _start(self, *, concurrency: int) -> Started:
         """Start a worker on the queue ``backtest`` and wait until it has its pool."""
-        command = [
-            sys.executable, "-m", "celery", "-A", "tests.backtests.worker_app", "worker", "--queues", "backtest",
+        process = Started(
+            "-m", "celery", "-A", "tests.backtests.worker_app", "worker", "--queues", "backtest",
             "--concurrency", str(concurrency), "--hostname", f"w{len(self._processes)}@%h", "--without-gossip",
-            "--without-mingle",
-        ]  # fmt: skip
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=self.variables, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+            "--without-mingle", folder=settings.BASE_DIR, variables=self.variables, log=self.log,
+        )  # fmt: skip
         self._processes.append(process)
         eventually(lambda: len(self.children(process)) >= concurrency or process.poll() is not None, seconds=_PATIENCE)
         return process
 
     @staticmethod
-    def children(process: "subprocess.Popen[bytes]") -> list[int]:
+    def children(process: Started) -> list[int]:
         """Return the pool processes of a worker."""
         try:
             text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
@@ -90,11 +89,11 @@ class Workers:
             return []
         return [int(each) for each in text.split()]
 
-    def kill_child(self, process: "subprocess.Popen[bytes]", number: int) -> None:
+    def kill_child(self, process: Started, number: int) -> None:
         """Kill a pool process, as the kernel does when memory is short; the worker starts another."""
         os.kill(self.children(process)[number], signal.SIGKILL)
 
-    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+    def kill(self, process: Started) -> None:
         """Kill a worker and its pool at once."""
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
