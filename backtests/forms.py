@@ -26,6 +26,18 @@ _TITLES = {
     Group.ACCOUNT: "Account",
     Group.DETECTOR: "Detector",
 }
+# How people write what names and choices have in small or capital letters only.
+_WRITTEN = {
+    "atr": "ATR",
+    "r": "R",
+    "pct": "%",
+    "CHOCH": "CHoCH",
+    "eq": "EQ",
+    "ob": "OB",
+    "fvg": "FVG",
+    "sl": "SL",
+    "tp": "TP",
+}
 _OPEN = frozenset({Group.STRATEGY})
 _TYPED = {ParameterType.WHOLE: "1", ParameterType.NUMBER: "any"}
 
@@ -106,7 +118,7 @@ def _moment(label: str, help_text: str) -> TimeField:
 def _field(parameter: Parameter) -> forms.Field:
     """Return the form field of a parameter; what it accepts beyond this is checked by the parameter itself."""
     common: dict[str, Any] = {
-        "label": parameter.name.replace("_", " ").capitalize(),
+        "label": _label(parameter.name),
         "help_text": parameter.meaning,
         "required": False,
     }
@@ -115,13 +127,21 @@ def _field(parameter: Parameter) -> forms.Field:
             return forms.BooleanField(**common)
         case ParameterType.CHOICE:
             empty = [("", "–")] if parameter.default is None else []
-            return forms.ChoiceField(choices=[*empty, *((each, each) for each in parameter.choices)], **common)
+            return forms.ChoiceField(choices=[*empty, *_choices(parameter)], **common)
         case ParameterType.CHOICES:
-            choices = [(each, each) for each in parameter.choices]
-            return forms.MultipleChoiceField(choices=choices, widget=forms.CheckboxSelectMultiple, **common)
+            return forms.MultipleChoiceField(choices=_choices(parameter), widget=forms.CheckboxSelectMultiple, **common)
         case _:
             bounds = {"min": f"{parameter.low:.15g}", "max": f"{parameter.high:.15g}", "step": _TYPED[parameter.type]}
             return _ParameterField(parameter, widget=forms.NumberInput(attrs=bounds), **common)
+
+
+def _label(name: str) -> str:
+    first, *others = name.split("_")
+    return " ".join([_WRITTEN.get(first, first.capitalize()), *(_WRITTEN.get(each, each) for each in others)])
+
+
+def _choices(parameter: Parameter) -> list[tuple[str, str]]:
+    return [(each, _WRITTEN.get(each, each.replace("_", " "))) for each in parameter.choices]
 
 
 class _ParameterField(forms.CharField):

@@ -17,6 +17,7 @@ from backtests.views.curves import curve, monthly
 from backtests.views.runs import with_figures
 from markets.errors import InvalidInputError, SmcError
 from markets.serializers import row_number
+from markets.series import Timeframe
 from markets.views import find_job, page
 
 TABS = {
@@ -40,7 +41,8 @@ _ORDER = (
     "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "low", "normal", "high",
     "Asia", "London", "New York",
 )  # fmt: skip
-_TRADES_SHOWN, _MOST_COMPARED = 100, 4
+_DAY_MILLISECONDS = 86_400_000
+_TRADES_SHOWN, _MOST_COMPARED, _HOLES_SHOWN = 100, 4, 200
 
 
 @require_GET
@@ -58,6 +60,7 @@ def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
 
 def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
     told: dict[str, Any] = {"metrics": run.result, "cards": CARDS, "sections": SECTIONS.items(), "reasons": REASONS}
+    told |= {"holes": _holes(run), "days": (run.end - run.start) // _DAY_MILLISECONDS}
     try:
         folder = report_folder(run)
         if tab == "overview":
@@ -74,6 +77,27 @@ def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
     except SmcError as error:
         told["problem"] = str(error)
     return told
+
+
+def _holes(run: Backtest) -> dict[str, Any] | None:
+    """Return where the run's candles have holes, and how much that is; None where they have none."""
+    metrics = run.result or {}
+    step = Timeframe(run.timeframe).milliseconds
+    holes = [
+        {"symbol": symbol, "start": start, "end": end, "seconds": (end - start) / 1000, "count": (end - start) // step}
+        for symbol, start, end in metrics.get("provenance", {}).get("holes", [])
+    ]
+    if not holes:
+        return None
+    missing = sum(each["count"] for each in holes)
+    return {
+        "all": holes[:_HOLES_SHOWN],
+        "number": len(holes),
+        "missing": missing,
+        "share": missing / max(1, len(run.symbol.split(",")) * ((run.end - run.start) // step)),
+        "refused": metrics.get("rejected", {}).get("data_gap", 0),
+        "left_out": max(0, len(holes) - _HOLES_SHOWN),
+    }
 
 
 def _place(row: dict[str, Any]) -> int:

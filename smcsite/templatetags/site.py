@@ -25,6 +25,9 @@ register = template.Library()
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "–"
 
+# Signed values are written with two places.
+_NOTHING_TO_SEE = 0.005
+
 
 @register.simple_tag(takes_context=True)
 def preferences(context: Context) -> Preferences:
@@ -282,8 +285,8 @@ def signed_cell(value: float | None, unit: str = "") -> SafeString:
 
 @register.filter
 def side_class(value: float | None) -> str:
-    """Return the class of a signed value; the text beside it carries the sign too."""
-    if not value:
+    """Return the class of a signed value; the text beside it carries the sign too, unless it rounds to zero."""
+    if not value or abs(value) < _NOTHING_TO_SEE:
         return ""
     return "up" if value > 0 else "down"
 
@@ -322,6 +325,12 @@ def state_class(state: str) -> str:
 @register.filter
 def words(name: str) -> str:
     return str(name).replace("_", " ")
+
+
+@register.filter
+def spaced(text: str) -> str:
+    """Write what is joined by commas so that it can be read, and broken at the end of a line."""
+    return text.replace(",", ", ")
 
 
 @register.filter

@@ -19,6 +19,10 @@ const NAMES = {
 };
 const DRAWDOWN_HEIGHT = 110;
 
+const figures = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+/** A true minus, as everywhere on the page. @param {string} text */
+const withMinus = (text) => text.replace("-", "\u2212");
+
 /** @param {HTMLElement} host @param {any} data */
 function draw(host, data) {
   const charts = window.LightweightCharts;
@@ -36,7 +40,11 @@ function draw(host, data) {
     grid: { vertLines: { color: alpha(palette.line, 0.5) }, horzLines: { color: alpha(palette.line, 0.5) } },
     rightPriceScale: { borderColor: palette.line },
     timeScale: { borderColor: palette.line, timeVisible: true, tickMarkFormatter: tickText, minBarSpacing: 0.05 },
-    localization: { locale: "en-GB", timeFormatter: barText },
+    localization: {
+      locale: "en-GB",
+      timeFormatter: barText,
+      priceFormatter: (/** @type {number} */ value) => withMinus(figures.format(value)),
+    },
   });
   const scale = zonedScale(charts);
   const first = { autoSize: true, ...options() };
@@ -65,7 +73,7 @@ function draw(host, data) {
       lineColor: palette.down,
       lineWidth: 1,
       invertFilledArea: true,
-      priceFormat: { type: "custom", minMove: 0.01, formatter: (/** @type {number} */ value) => `${value.toFixed(1)} %` },
+      priceFormat: { type: "custom", minMove: 0.01, formatter: (/** @type {number} */ value) => withMinus(`${value.toFixed(1)} %`) },
     });
     add(charts.AreaSeries, look, below, 1);
     chart.panes()[1]?.setHeight(DRAWDOWN_HEIGHT);

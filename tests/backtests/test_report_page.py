@@ -1,0 +1,63 @@
+"""The page of a run's report: what it says of the candles that the run had not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.test import Client
+
+from backtests.engine.spec import BacktestSpec
+from backtests.models import Backtest
+from backtests.services.running import run_now
+from markets.candles import Candles
+from markets.selectors import candle_store
+from markets.series import SeriesKey, Timeframe
+from markets.services.pairs import ensure_series
+from markets.store import Source
+from tests.factories import walk
+
+pytestmark = pytest.mark.django_db
+
+START = 1_700_000_100_000  # 2023-11-14 22:15
+
+
+def run_with_holes(*holes: tuple[int, int], symbol: str = "BTCUSDT") -> Backtest:
+    """Run over a day of quarter hours of which some (first, end) are missing."""
+    series, made = SeriesKey(symbol, Timeframe.M15), walk(3, 96, timeframe=Timeframe.M15, start=START)
+    is_there = np.ones(len(made), np.bool_)
+    for first, end in holes:
+        is_there[first:end] = False
+    stored = Candles(
+        made.open_time[is_there], made.open[is_there], made.high[is_there], made.low[is_there],
+        made.close[is_there], made.volume[is_there],
+    )  # fmt: skip
+    candle_store().merge(series, stored, source=Source.FILE)
+    ensure_series(series)
+    run_now(BacktestSpec.of({"symbol": symbol, "timeframe": "15m"}))
+    run = Backtest.objects.get()
+    run.is_quick = False
+    run.save()
+    return run
+
+
+def test_holes_are_told_with_their_times_and_how_much_is_missing(client: Client, data_root: Path) -> None:
+    run = run_with_holes((4, 8), (40, 41))
+    text = client.get(f"/web/backtest/{run.pk}").content.decode()
+    assert "5 candles of the range are missing" in text
+    assert "(5.21 %), in 2 holes" in text
+    for stamp in ("2023-11-14T23:15:00Z", "2023-11-15T00:15:00Z", "2023-11-15T08:15:00Z", "2023-11-15T08:30:00Z"):
+        assert f'datetime="{stamp}"' in text
+
+
+def test_one_missing_candle_is_told_in_the_singular(client: Client, data_root: Path) -> None:
+    run = run_with_holes((40, 41))
+    text = client.get(f"/web/backtest/{run.pk}").content.decode()
+    assert "1 candle of the range is missing" in text
+    assert "in 1 hole." in text
+
+
+def test_a_report_on_whole_candles_speaks_of_no_holes(client: Client, data_root: Path) -> None:
+    run = run_with_holes()
+    text = client.get(f"/web/backtest/{run.pk}").content.decode()
+    assert 'data-testid="metric-card"' in text
+    assert "missing" not in text
