@@ -3,16 +3,22 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from markets.candles import Candles
+from markets.series import SeriesKey, Timeframe
+from markets.store import CandleStore, Source
 from tests.browser.conftest import Opener, Watcher
 from tests.browser.stack import Stack, running
+from tests.factories import walk
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
@@ -97,10 +103,49 @@ def start(page: Page, form: Locator, note: str) -> Locator:
     return row
 
 
+def store_many(live: Stack) -> SeriesKey:
+    """Store 35,000 candles of a timeframe that is not followed, as an import would."""
+    series, made = SeriesKey("BTCUSDT", Timeframe.M5), walk(20, 35_000, timeframe=Timeframe.M5)
+    raised = Candles(
+        made.open_time, made.open + 1_000, made.high + 1_000, made.low + 1_000, made.close + 1_000, made.volume
+    )
+    CandleStore(live.folder / "data" / "demo").merge(series, raised, source=Source.FILE)
+    return series
+
+
+@contextmanager
+def reporting(live: Stack, number: str) -> Iterator[Callable[[float, str, float], None]]:
+    """Yield what reports the progress of a job as its worker would; the job waits again in the end.
+
+    A run of 35,000 candles is over before anyone has seen how far it is.
+    """
+
+    def write(**values: Any) -> None:
+        with sqlite3.connect(live.folder / "data" / "demo" / "db.sqlite3", timeout=30) as database:
+            names = ", ".join(f"{name} = :{name}" for name in values)
+            told = {"number": int(number), "now": datetime.now(UTC).isoformat(" "), **values}
+            database.execute(f"UPDATE markets_job SET {names}, heartbeat_at = :now WHERE id = :number", told)  # noqa: S608
+        database.close()
+
+    yield lambda fraction, stage, eta: write(state="running", progress=fraction, stage=stage, eta_seconds=eta)
+    write(state="queued", progress=0.0, stage="", eta_seconds=None)
+
+
 def test_check_20_a_run_with_the_usual_values_is_followed_to_its_result(open_page: Opener, live: Stack) -> None:
+    series = store_many(live)
     page, form = open_form(open_page, live)
-    expect(form.locator("#estimate")).to_contain_text("candles")
-    row = start(page, form, "the usual values")
+    form.locator("#id_timeframe").select_option(series.timeframe.value)
+    expect(form.locator("#estimate")).to_contain_text("35,000 candles")
+    with frozen(live, "worker"):
+        row = start(page, form, "the usual values")
+        number = row.get_attribute("data-job") or ""
+        expect(row.get_by_role("progressbar")).to_have_js_property("value", 0)
+        with reporting(live, number) as report:
+            for fraction, stage, eta, told in ((0.2, "trading", 8.0, "ETA 8 s"), (0.6, "measuring", 3.0, "ETA 3 s")):
+                report(fraction, stage, eta)
+                expect(row.get_by_role("progressbar")).to_have_js_property("value", round(100 * fraction))
+                expect(row).to_contain_text(stage)
+                expect(row).to_contain_text(told)
     expect(row).to_have_attribute("data-state", "done", timeout=120_000)
     row.locator("a.run-name").click()
     expect(page.get_by_test_id("metric-card")).to_have_count(8)
