@@ -1,6 +1,7 @@
 """The engines' machine code in a run of several processes: compiled once, by one that begins with the run.
 
-On a fresh clone that takes half a minute of a processor. Whoever needs an entry before it is there waits for it.
+On a fresh clone that takes half a minute of a processor. Whoever needs an entry before it is there waits for it;
+whoever starts processes of the service, which know nothing of this, waits for all.
 """
 
 import fcntl
@@ -23,6 +24,12 @@ def begin() -> Callable[[], None]:
         process.wait()
 
     return end
+
+
+def await_end() -> None:
+    """Wait until the process that compiles is through, where there is one."""
+    with Path(__file__).open("rb") as source:
+        fcntl.flock(source, fcntl.LOCK_SH)
 
 
 def compile_in_turn() -> None:
@@ -82,4 +89,5 @@ def _compile_all() -> None:
 
 if __name__ == "__main__":
     compile_in_turn()
-    _compile_all()
+    with _turn(__file__):
+        _compile_all()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import compiling
 from tests.environment import test_variables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -71,6 +72,7 @@ def running(program: str, *, seed: Path | None = None, **variables: str) -> Iter
 
     ``seed`` is a folder of data that the stack begins with a copy of.
     """
+    compiling.await_end()
     folder = Path(tempfile.mkdtemp(prefix=f"smc-{program}-"))
     port = free_port()
     environment = {
@@ -108,6 +110,7 @@ def seeded(folder: Path) -> Path:
     with (folder / "seeding.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not data.exists():
+            compiling.await_end()
             began = folder / "seeding"
             environment = {
                 **os.environ,

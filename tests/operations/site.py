@@ -28,11 +28,11 @@ from markets.candles import Candle
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from smcsite.embedded import await_server, free_port, plan_server, server_binary
+from tests import compiling
 from tests.environment import test_variables
+from tests.nursery import Started as Process
 from tests.replaying import START, LocalReplay
 from tests.waiting import eventually
-
-Process = subprocess.Popen[bytes]
 
 HOUR = 3_600_000
 _PATIENCE = 120.0
@@ -144,16 +144,15 @@ class Site:
 
     def start(self, *arguments: str, **variables: str) -> Process:
         """Start a process of the service."""
-        with (self.folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *arguments], cwd=settings.BASE_DIR, env={**self.variables, **variables},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        process = Process(
+            *arguments, folder=settings.BASE_DIR, variables={**self.variables, **variables}, log=self.folder / "log.txt"
+        )
         self._processes.append(process)
         return process
 
     def start_all(self) -> None:
         """Make the database, then start two of each part, and wait for nobody."""
+        compiling.await_end()
         self.manage("prepare")
         self._webs = [self._start_web() for _ in range(2)]
         self._streams = [self._start_stream() for _ in range(2)]

@@ -25,9 +25,9 @@ from signals.log.publication import publication
 from signals.push.channels import stream_key
 from smcsite.embedded import free_port
 from tests.environment import FOLDER, test_variables
+from tests.nursery import Started
 from tests.replaying import Replay
 from tests.signals.feed.batches import Found, batch
-from tests.signals.feed.nursery import Started
 from tests.waiting import eventually
 
 MIGRATED = FOLDER / "migrated.sqlite3"
@@ -117,7 +117,8 @@ class Workers(Kept):
     def run(self, *arguments: str, **variables: str) -> Started:
         """Begin any command on this folder; ``variables`` change its environment."""
         log = self.folder / "workers.log"
-        return Started(*arguments, folder=settings.BASE_DIR, variables={**self._variables, **variables}, log=log)
+        environment = {**self._variables, **variables}
+        return Started("manage.py", *arguments, folder=settings.BASE_DIR, variables=environment, log=log)
 
     def health(self, process: Started) -> dict[str, Any]:
         """Return what a worker says of itself; nothing while it does not answer."""
