@@ -23,6 +23,14 @@ from tests.conftest import NEEDS, find_program
 FULL = bool(os.environ.get("SMC_FULL"))
 # What is waited for comes at once on an idle machine; on a busy one nothing may fail because it came late.
 expect.set_options(timeout=30_000)
+# For every window Chromium prepares two pages of its own to suggest searches with, which cost more than most of ours.
+# Of several such switches the last counts, so what Playwright switches off is switched off here again.
+_WITHOUT = (
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup",
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades", "LensOverlay", "MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding",
+    "PreconnectToSearch", "ThirdPartyStoragePartitioning",
+)  # fmt: skip
 DESKTOP, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 
 
@@ -31,7 +39,8 @@ def browser() -> Iterator[Browser]:
     # Not for the session: while Playwright runs, its event loop runs in this thread, and other tests have their own.
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=find_program(NEEDS["browser"][0]), args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=find_program(NEEDS["browser"][0]),
+            args=["--no-sandbox", "--disable-dev-shm-usage", f"--disable-features={','.join(_WITHOUT)}"],
         )
         yield chromium
         chromium.close()
