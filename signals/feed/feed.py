@@ -179,7 +179,7 @@ class Feed:
         job = followed.next_job(now) if followed is not None else None
         if followed is None or job is None:
             return
-        if job == Job.PREVIEW and not may_preview:
+        if job == Job.PREVIEW and not (may_preview and followed.work.is_watched):
             return
         followed.job, work = job, followed.work
         if job == Job.RECOVER:

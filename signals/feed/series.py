@@ -81,6 +81,11 @@ class SeriesWork:
         """Open time of the last candle judged."""
         return self._tracker.through
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks at its candles, and so at a preview."""
+        return self._teller.is_watched
+
     def take(self, updates: Sequence[CandleUpdate]) -> Taken:
         """Take live closed candles: store them durably, judge them, publish and tell what they mean."""
         step, through = self.series.timeframe.milliseconds, self.through

@@ -27,6 +27,11 @@ class Teller:
         self._publisher = publisher
         self._step, self._step_asked_at = 0.0, -_STEP_SECONDS
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks at the series' candles."""
+        return self._publisher.is_watched(self._channel)
+
     def forming(self, candle: Candle, preview: Facts) -> None:
         """Tell a candle as it stands, with what it would mean if it closed so."""
         text = candle_body(self._series, candle, is_closed=False, signals=preview.signals, marks=preview.marks)

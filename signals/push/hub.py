@@ -19,6 +19,7 @@ from signals.push.channels import KEPT, STATUS, ChannelName, channel_layer, grou
 from signals.push.messages import body, with_head
 from signals.push.rings import Reader, Ring
 from signals.push.status import read_status
+from signals.push.watching import note_watched
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class Hub:
         try:
             if channel.is_published:
                 await self._quietly(self._add_to_group(ring.channel))
+                await self._quietly(self._note_watched([ring]))
                 await self._quietly(self._read_kept(ring))
                 return
             ring.begin_at(time.time_ns() // 1_000_000)
@@ -133,6 +135,9 @@ class Hub:
     async def _add_to_group(self, channel: str) -> None:
         if self._name:
             await self._layer.group_add(group_of(channel), self._name)
+
+    async def _note_watched(self, rings: list[Ring]) -> None:
+        await note_watched(self._redis, [ring.channel for ring in rings if ring.is_candles])
 
     async def _read_kept(self, ring: Ring) -> None:
         rows: list[Any] = await self._redis.xrevrange(stream_key(ring.channel), count=KEPT) or []
@@ -183,6 +188,7 @@ class Hub:
         """Read what the layer did not bring: it delivers at most once."""
         rings = self._published()
         if rings:
+            await self._note_watched(rings)
             await self._catch_up(rings)
 
     def _published(self) -> list[Ring]:

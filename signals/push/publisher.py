@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from signals.push.channels import KEPT, channel_layer, group_of, stream_key
 from signals.push.messages import reset_body
+from signals.push.watching import read_watched
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ _WAITING_LIMIT = 20_000
 _RETRY_SECONDS = 0.5
 # Forming candles of all channels go together this often: each costs less so, and signals find the way free.
 _FORMING_SECONDS = 0.1
+_WATCH_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Publisher:
         self._numbered = 0
         self._forming_at = 0.0
         self._wake: Callable[[], object] = lambda: None
+        self._watched: frozenset[str] = frozenset()
         self._is_closing = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._publish_all()), name="publisher", daemon=True)
         self.sent = 0
@@ -100,6 +103,10 @@ class Publisher:
             with contextlib.suppress(RuntimeError):
                 self._wake()
 
+    def is_watched(self, channel: str) -> bool:
+        """Whether anybody follows a channel of candles; known a moment after they began."""
+        return channel in self._watched
+
     @property
     def waiting(self) -> int:
         return len(self._lasting) + len(self._forming)
@@ -124,6 +131,7 @@ class Publisher:
         layer = channel_layer()
         number = redis.register_script(_NUMBER)
         batch: list[_Message] = []
+        watching = asyncio.create_task(self._watch(redis))
         while not self.is_fenced:
             news.clear()
             batch = batch or self._take()
@@ -143,8 +151,17 @@ class Publisher:
                     break
                 await asyncio.sleep(_RETRY_SECONDS)
         self._wake = lambda: None
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await layer.flush()
         await redis.aclose()
+
+    async def _watch(self, redis: Redis) -> None:
+        while True:
+            # While Redis is away nobody hears anything, and who watched before will again.
+            with contextlib.suppress(RedisError, OSError):
+                self._watched = await read_watched(redis)
+            await asyncio.sleep(_WATCH_SECONDS)
 
     def _take(self) -> list[_Message]:
         with self._lock:

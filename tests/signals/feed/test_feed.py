@@ -25,6 +25,7 @@ class Work:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.is_watched = True
 
     def preview(self, update: CandleUpdate) -> None:
         self.done.append("preview")
@@ -67,10 +68,8 @@ def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:
     eventually(lambda: not feed._fast.waiting and len(work.done) == 11)
     assert work.done[0] == "take"
     is_over.set()
-    feed._handle_waiting()
-    assert followed.job is None
+    eventually(lambda: feed._handle_waiting() and not feed._taking)
     feed._go_round(time.monotonic())
-    assert forming.job == Job.PREVIEW
     eventually(lambda: other.done == ["preview"])
     feed._fast.close()
 
@@ -87,6 +86,19 @@ def test_a_lane_that_is_full_takes_no_further_preview(feed: Any) -> None:
     assert followed.forming is not None
     is_over.set()
     eventually(lambda: not feed._fast.waiting)
+    feed._go_round(time.monotonic())
+    eventually(lambda: work.done == ["preview"])
+    feed._fast.close()
+
+
+def test_candles_that_nobody_looks_at_are_not_previewed(feed: Any) -> None:
+    work: Any = Work()
+    work.is_watched = False
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+    followed.note_update(update(is_closed=False))
+    feed._go_round(time.monotonic())
+    assert followed.job is None
+    work.is_watched = True
     feed._go_round(time.monotonic())
     eventually(lambda: work.done == ["preview"])
     feed._fast.close()

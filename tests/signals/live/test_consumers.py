@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from markets.models import Backfill, Job, JobState
 from markets.series import SeriesKey
@@ -16,6 +18,7 @@ from signals.push.channels import stream_key
 from signals.push.hub import hub
 from signals.push.messages import body
 from signals.push.publisher import Publisher
+from signals.push.watching import WATCHED_SECONDS, note_watched, read_watched
 from smcsite.asgi import application
 from tests.signals.live.sockets import Socket
 
@@ -110,6 +113,27 @@ async def test_the_first_message_of_an_empty_channel_arrives_as_itself(open_sock
     assert await client.subscribe("signals") == {"signals": 0}
     send(publisher, 1)
     assert (await client.hear())["id"] == "s1"
+
+
+async def test_the_stream_process_knows_which_candles_are_looked_at(open_socket: Open, publisher: Publisher) -> None:
+    await sync_to_async(ensure_series)(SeriesKey.parse("BTCUSDT:1m"))
+    client = await open_socket()
+    await client.subscribe("signals", "k:BTCUSDT:1m")
+    async with asyncio.timeout(5):
+        while not publisher.is_watched("k:BTCUSDT:1m"):
+            await asyncio.sleep(0.01)
+    assert not publisher.is_watched("signals")
+    assert not publisher.is_watched("k:BTCUSDT:5m")
+
+
+async def test_nobody_looks_at_candles_any_more_when_nobody_says_so(publisher: Publisher) -> None:
+    redis = AsyncRedis.from_url(settings.REDIS_URLS[1])
+    await note_watched(redis, ["k:BTCUSDT:1m", "k:BTCUSDT:5m"])
+    assert await read_watched(redis) == {"k:BTCUSDT:1m", "k:BTCUSDT:5m"}
+    assert await redis.ttl("smc:live:watched") <= WATCHED_SECONDS
+    await redis.zadd("smc:live:watched", {"k:BTCUSDT:1m": 1})
+    assert await read_watched(redis) == {"k:BTCUSDT:5m"}
+    await redis.aclose()
 
 
 async def test_ws_resume(open_socket: Open, publisher: Publisher) -> None:
@@ -233,8 +257,6 @@ async def test_too_many_messages_are_refused_and_then_end_the_socket(open_socket
 
 
 async def test_a_series_of_the_database_can_be_followed_and_left(open_socket: Open, publisher: Publisher) -> None:
-    from asgiref.sync import sync_to_async
-
     await sync_to_async(ensure_series)(SeriesKey.parse("BTCUSDT:1m"))
     client = await open_socket()
     await client.subscribe("k:BTCUSDT:1m")
