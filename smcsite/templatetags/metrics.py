@@ -9,7 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from backtests.engine.glossary import REASONS, TERMS, Unit, duration_text
-from smcsite.templatetags.site import NOTHING, number, percent, side_class, signed, signed_percent, when_iso
+from smcsite.templatetags.figures import NOTHING, number, percent, side_class, signed, signed_percent
+from smcsite.templatetags.times import when_iso
 
 register = template.Library()
 

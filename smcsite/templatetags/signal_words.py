@@ -8,7 +8,8 @@ from django.template import Context
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from smcsite.templatetags.site import arrow, price
+from smcsite.templatetags.figures import arrow
+from smcsite.templatetags.prices import price
 
 register = template.Library()
 
