@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+import scipy  # its parts are imported when they are first used: other processes collect this file and run none of it
 
 from backtests.engine.glossary import REASONS, TERMS, metric_text
 from backtests.engine.ledger import Equity, Trades
@@ -46,7 +46,7 @@ def by_pandas(result: Result) -> dict[str, Any]:
     growth = 100 * ((equity.iloc[-1] / result.equity.capital) ** (1 / years) - 1)
     deepest = 100 * (1 - curve / peak).max()
     hold = (closed.exit_time - closed.entry_time) / 1000
-    low, high = stats.binomtest(len(wins), len(closed)).proportion_ci(method="wilson")
+    low, high = scipy.stats.binomtest(len(wins), len(closed)).proportion_ci(method="wilson")
     return {
         "trades": len(closed),
         "wins": len(wins),
@@ -65,7 +65,7 @@ def by_pandas(result: Result) -> dict[str, Any]:
         "std_r": r.std(),
         "sqn": math.sqrt(min(len(r), 100)) * r.mean() / r.std(),
         "sqn_raw": math.sqrt(len(r)) * r.mean() / r.std(),
-        "p_value": stats.ttest_1samp(r, 0).pvalue,
+        "p_value": scipy.stats.ttest_1samp(r, 0).pvalue,
         "net_profit": equity.iloc[-1] - result.equity.capital,
         "return_pct": 100 * (equity.iloc[-1] / result.equity.capital - 1),
         "cagr_pct": growth,
@@ -162,7 +162,7 @@ def test_buy_and_hold_pays_a_fee_each_side(result: Result) -> None:
 
 def test_the_bootstrap_interval_is_the_textbook_one(result: Result) -> None:
     r = result.trades.take(result.trades.is_closed).r
-    textbook = stats.bootstrap(
+    textbook = scipy.stats.bootstrap(
         (r,), np.mean, n_resamples=9_999, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
     ours = bootstrap_mean(r, seed=2)
@@ -172,7 +172,7 @@ def test_the_bootstrap_interval_is_the_textbook_one(result: Result) -> None:
 
 def test_wilson_is_scipys() -> None:
     for wins, n in ((0, 1), (1, 1), (3, 10), (500, 1000)):
-        expected = stats.binomtest(wins, n).proportion_ci(method="wilson")
+        expected = scipy.stats.binomtest(wins, n).proportion_ci(method="wilson")
         assert wilson(wins, n) == pytest.approx(tuple(expected), abs=1e-12)
 
 
@@ -195,7 +195,7 @@ def test_breakdowns_hold_every_closed_trade_once(result: Result) -> None:
         assert told["win_rate"] == pytest.approx((p > 0).mean())
         assert told["expectancy_r"] == pytest.approx(r.mean())
         assert told["pf"] == pytest.approx(p[p > 0].sum() / -p[p < 0].sum())
-        assert told["p_value"] == pytest.approx(stats.ttest_1samp(r, 0).pvalue)
+        assert told["p_value"] == pytest.approx(scipy.stats.ttest_1samp(r, 0).pvalue)
     weekdays = pd.to_datetime(closed.entry_time, unit="ms").dt.day_name().value_counts()
     assert {group["group"]: group["n"] for group in result.metrics["breakdowns"]["weekday"]} == weekdays.to_dict()
     months = pd.to_datetime(closed.entry_time, unit="ms").dt.strftime("%Y-%m").value_counts()
