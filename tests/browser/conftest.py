@@ -82,7 +82,7 @@ class Watcher:
         self._ears.clear()
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and _LEFT_EARLY not in message.text:
+        if message.type in ("error", "warning") and not any(each in message.text for each in _LEFT_EARLY):
             self._note(f"console: {message.text} ({message.location.get('url', '')})")
 
     def _follow(self, url: str) -> None:
@@ -97,8 +97,9 @@ class Watcher:
         assert not left, left
 
 
-# Chromium's words for a page that is left while its socket still connects: nothing of ours failed.
-_LEFT_EARLY = "WebSocket is closed before the connection is established"
+# Chromium's words for a page that is left while its socket still connects, and htmx's for one that is left while it
+# still asks: nothing of ours failed. What does fail htmx tells by other events as well.
+_LEFT_EARLY = ("WebSocket is closed before the connection is established", "htmx:sendAbort", "htmx:afterRequest")
 
 Opener = Callable[..., Page]
 SocketHandler = Callable[[WebSocketRoute], None]
