@@ -39,6 +39,7 @@ def test_variables() -> dict[str, str]:
     return variables
 
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that tests start compiles all modules anew
 os.environ.update(FRUGAL | test_variables())
 if "PYTEST_XDIST_WORKER" in os.environ:
     compile_in_turn()
