@@ -24,6 +24,8 @@ _NAME = re.compile(r"v([0-9]+)-([0-9a-f]{8})-([0-9a-f]{8})-r([0-9]+)", re.ASCII)
 _KEPT_REVISIONS = 3
 # A writer that was stopped (not killed) keeps its lock. What it holds may be written twice without harm, see journal.
 _LOCK_PATIENCE_SECONDS = 10.0
+# Longer than file systems take to tell two changes apart.
+_QUIET_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,35 @@ def current_folder(root: Path, series: SeriesKey) -> Path | None:
     folder = series_folder(root, series)
     names = [found for entry in _entries(folder) if (found := _NAME.fullmatch(entry.name)) is not None]
     return folder / max((int(found[4]), found[0]) for found in names)[1] if names else None
+
+
+class CurrentFolders:
+    """The current folders of the series below ``root``, each looked for anew only when the one around it changed.
+
+    Generations come and go by names in that folder, which gives it a new time of change. That time is coarse, so
+    what was found is kept only when the folder had been quiet for a while before.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[SeriesKey, tuple[int, Path | None]] = {}
+
+    def of(self, series: SeriesKey) -> Path | None:
+        try:
+            changed = os.stat(series_folder(self._root, series)).st_mtime_ns  # noqa: PTH116  # every question asks
+        except FileNotFoundError:
+            return None
+        known = self._known.get(series)
+        if known is not None and known[0] == changed:
+            return known[1]
+        is_quiet = time.time_ns() - changed > _QUIET_NANOSECONDS
+        found = current_folder(self._root, series)
+        if is_quiet:
+            self._known[series] = changed, found
+        return found
+
+    def forget(self, series: SeriesKey) -> None:
+        self._known.pop(series, None)
 
 
 def logged_series(root: Path) -> list[SeriesKey]:

@@ -15,7 +15,7 @@ from markets.series import SeriesKey
 from signals.engine.kinds import Mark
 from signals.engine.layout import RecordArray
 from signals.log import months
-from signals.log.generations import Generation, bury, current_folder, logged_series
+from signals.log.generations import CurrentFolders, Generation, bury, logged_series
 from signals.log.journal import Frame, JournalReader, Opening, no_facts, status_of
 from signals.log.rows import SCALE_NAMES, UNSET, SignalRow, in_order, told
 
@@ -219,6 +219,7 @@ class SignalLog:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._open: OrderedDict[SeriesKey, _Open] = OrderedDict()
+        self._folders = CurrentFolders(root)
         self._lock = threading.RLock()
         self._trimmed_at = time.monotonic()
 
@@ -239,7 +240,7 @@ class SignalLog:
 
     def _current(self, series: SeriesKey) -> LogView | None:
         opened = self._open.get(series)
-        folder = current_folder(self.root, series)
+        folder = self._folders.of(series)
         if folder is None:
             self._forget(series)
             return None
@@ -254,6 +255,7 @@ class SignalLog:
 
     def _forget(self, series: SeriesKey) -> None:
         self._open.pop(series, None)
+        self._folders.forget(series)
 
     def _trim(self) -> None:
         now = time.monotonic()

@@ -13,6 +13,7 @@ from django.conf import settings
 from markets.errors import CorruptFileError, StoreError
 from markets.selectors import candle_store
 from markets.series import SeriesKey
+from markets.store.layout import series_below
 from signals.log import LogView, SeriesLog, SignalLog
 from signals.log.journal import NAME
 
@@ -89,8 +90,12 @@ def _must_fold(series: SeriesKey, view: LogView | None) -> bool:
 
 def stored_series(symbol: str | None = None, timeframe: str | None = None) -> list[SeriesKey]:
     """Return the stored series, of one symbol or timeframe where given."""
+    store = candle_store()
+    # To ask a series for its version costs a look at its folder; to list the folder costs four.
     return [
         key
-        for key in sorted(candle_store().series())
-        if symbol in (None, key.symbol) and timeframe in (None, key.timeframe.value)
+        for key in series_below(store.root)
+        if symbol in (None, key.symbol)
+        and timeframe in (None, key.timeframe.value)
+        and store.version(key)[0] is not None
     ]
