@@ -101,7 +101,7 @@ def test_a_run_over_a_hole_says_so_everywhere(client: Client, data_root: Path, t
     told = client.get("/api/v1/backtest/", SPEC).json()
     assert told["metrics"]["bars"] == COUNT - 10
     assert told["metrics"]["provenance"]["holes"] == [["BTCUSDT", first, after]]
-    assert "The candles have gaps" in client.get(f"/web/backtest/{told['id']}").text
+    assert 'data-testid="holes"' in client.get(f"/web/backtest/{told['id']}").text
     said = io.StringIO()
     call_command("backtest", symbol="BTCUSDT", timeframe="15m", out_dir=tmp_path / "report", stdout=said)
     assert f"note: BTCUSDT has a hole in the range: {iso(first)} x10" in said.getvalue()
