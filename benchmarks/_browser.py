@@ -13,6 +13,29 @@ PAINT = """() => new Promise((done) => {
   setTimeout(() => done(told), 300);
 })"""
 
+# Starts a backtest by the page's form, as a click does, and follows its row to the end.
+RUN = """() => new Promise((done) => {
+  const list = document.getElementById('runs');
+  const before = new Set([...list.querySelectorAll('[data-job]')].map((row) => row.id));
+  const began = performance.now();
+  const told = { row: 0, done: 0, seen: [] };
+  const look = () => {
+    const row = [...list.querySelectorAll('[data-job]')].find((each) => !before.has(each.id));
+    if (!row) return;
+    told.row ||= performance.now() - began;
+    const state = row.querySelector('.progress + .row')?.innerText ?? row.dataset.state;
+    if (state !== told.seen.at(-1)) told.seen.push(state);
+    if (['done', 'failed', 'cancelled'].includes(row.dataset.state)) {
+      told.done = performance.now() - began;
+      watcher.disconnect();
+      done(told);
+    }
+  };
+  const watcher = new MutationObserver(look);
+  watcher.observe(list, { childList: true, subtree: true, attributes: true });
+  document.querySelector('#backtest-form .btn-main').click();
+})"""
+
 # Pans a chart page over 20,000 candles and 10,000 zones, so many frames long.
 PANNING = """async (frames) => {
   const page = window.chartPage;
