@@ -47,13 +47,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(compiling.begin())
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Say what ``-n auto`` means: half as many again as there are cores, for many tests wait for other processes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
-
-
 def pytest_report_header() -> list[str]:
     missing = [
         f"{marker} tests are skipped: {names[0]} is not installed (apt-get install {package})"

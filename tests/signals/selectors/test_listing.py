@@ -19,6 +19,7 @@ from signals.engine.table import UNSET, detect_columns
 from signals.log import SignalRow
 from signals.log.generations import current_folder
 from signals.selectors import SignalFilter, logs
+from signals.services import catch_up_series
 from tests.factories import nasty_walk, real_candles, walk
 
 MINUTES = SeriesKey.of("BTCUSDT", "1m")
@@ -254,6 +255,7 @@ def test_a_total_counts_what_the_list_tells_also_after_more_candles(data_root: P
     ]  # fmt: skip
     for count in (1_500, 2_000):
         store(candles.first(count), timeframe="1h")
+        catch_up_series(SeriesKey("BTCUSDT", Timeframe.H1))
         for filter_ in filters:
             expected = len(all_pages(filter_, limit=1_000))
             assert expected
