@@ -195,6 +195,8 @@ class SeriesWork:
             return publish(facts, now=now, late=late, latency_ms=latency_ms)
 
     def _settle(self, *told: Facts) -> None:
+        if not any(facts.signals for facts in told):
+            return
         with self._around.fence.hold():
             for facts in told:
                 settle(facts)
