@@ -32,6 +32,7 @@ from tests.waiting import eventually
 
 MIGRATED = FOLDER / "migrated.sqlite3"
 _STOP_SECONDS = 30.0
+_EARS_MILLISECONDS = 200
 
 
 class Kept:
@@ -198,16 +199,18 @@ class Ears:
         self._thread.start()
 
     def _listen(self) -> None:
-        last = b"0"
+        last: bytes | str = "0"
         while not self._is_closing.is_set():
-            rows: Any = []
-            with contextlib.suppress(RedisError):
-                rows = self._redis.xrange(stream_key("signals"), min=b"(" + last if last != b"0" else "-")
-            for key, fields in rows:
-                self.messages.append({"seq": int(key.partition(b"-")[0]), **orjson.loads(b"{" + fields[b"m"])})
-                last = key
-            if not rows:
+            try:
+                # It is woken by each message, since whoever only looks now and then misses what a burst pushes out.
+                read: Any = self._redis.xread({stream_key("signals"): last}, block=_EARS_MILLISECONDS)
+            except RedisError:
                 self._is_closing.wait(0.05)
+                continue
+            for _, rows in read:
+                for key, fields in rows:
+                    self.messages.append({"seq": int(key.partition(b"-")[0]), **orjson.loads(b"{" + fields[b"m"])})
+                    last = key
 
     def signals(self) -> list[dict[str, Any]]:
         return [message for message in list(self.messages) if message["t"] == "signal"]
