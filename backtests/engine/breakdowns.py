@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from backtests.engine.ledger import Trades
 from backtests.engine.metrics import TOLERANCE
+from backtests.engine.student import two_sided_p
 from markets.candles import FloatArray, TimeArray
 from signals.engine.table import TextArray
 
@@ -96,5 +96,4 @@ def _p_values(count: NDArray[Any], mean: NDArray[Any], squares: NDArray[Any]) ->
     testable = (count > 1) & (squares > 0)
     n = np.where(testable, count, 2)
     error = np.sqrt(np.where(testable, squares, 1.0) / (n - 1) / n)
-    p: NDArray[np.float64] = 2.0 * stdtr(n - 1, -np.abs(mean / error))
-    return np.where(testable, p, 1.0)
+    return np.where(testable, two_sided_p(mean / error, n - 1), 1.0)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr
 
 from backtests.engine.drawdown import drawdown_metrics
 from backtests.engine.ledger import RESOLUTION_TEXT, Equity, Trades
+from backtests.engine.student import two_sided_p
 from markets.candles import FloatArray
 from signals.engine.table import IndexArray
 
@@ -135,7 +135,7 @@ def p_value(r: FloatArray) -> float:
     if deviation is None:
         return 1.0
     t = float(r.mean()) / (deviation / math.sqrt(len(r)))
-    return float(2.0 * stdtr(len(r) - 1, -abs(t)))
+    return float(two_sided_p(t, len(r) - 1))
 
 
 def bootstrap_mean(values: FloatArray, *, seed: int) -> list[float]:
