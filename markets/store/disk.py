@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from markets.errors import StoreError, StoreFullError
+from markets.errors import FencedError, StoreError, StoreFullError
 
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
 TEMPORARY = ".tmp"
@@ -18,11 +18,20 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Identity(NamedTuple):
-    """What tells one version of a file from every other."""
+    """What tells one version of a file, and of the journal beside it, from every other.
+
+    While the file stays, its journal only grows, so ``journal``, its length in bytes, is enough.
+    """
 
     inode: int
     size: int
     mtime_ns: int
+    journal: int = 0
+
+    @property
+    def of_file(self) -> "Identity":
+        """The identity of the file alone."""
+        return self._replace(journal=0) if self.journal else self
 
 
 class Disk:
@@ -31,8 +40,15 @@ class Disk:
     def open_new(self, path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
 
+    def open_end(self, path: Path) -> int:
+        """Open a file that there is, to write at its end."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
     def write(self, handle: int, data: memoryview) -> int:
         return os.write(handle, data)
+
+    def truncate(self, handle: int, size: int) -> None:
+        os.ftruncate(handle, size)
 
     def fsync(self, handle: int) -> None:
         os.fsync(handle)
@@ -86,6 +102,48 @@ def commit(disk: Disk, path: Path, data: bytes, *, confirm: Callable[[], None], 
     return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+def append(disk: Disk, path: Path, data: bytes, *, at: int, confirm: Callable[[], None]) -> None:
+    """Add ``data`` to the end of ``path``, which is ``at`` bytes long; it is on the disk for good when this returns.
+
+    An error of the disk leaves the file as long as it was. ``confirm`` is called before the first write and after the
+    last, and may raise: what was written by then is another's to keep.
+    """
+    with translated(path):
+        try:
+            handle, is_new = disk.open_end(path), False
+        except FileNotFoundError:
+            handle, is_new = disk.open_new(path), True
+        try:
+            confirm()
+            if os.fstat(handle).st_size != at:
+                raise FencedError(f"another process writes to {path}")
+            try:
+                _write_all(disk, handle, data)
+                disk.fsync(handle)
+            except OSError:
+                with contextlib.suppress(OSError, FencedError):
+                    confirm()
+                    disk.truncate(handle, at)
+                raise
+            confirm()
+        finally:
+            os.close(handle)
+        if is_new:
+            disk.fsync_folder(path.parent)
+
+
+def empty(disk: Disk, path: Path, *, at: int, confirm: Callable[[], None]) -> None:
+    """Take away all that stands in ``path``, when it is still ``at`` bytes long. It may come back with a power cut."""
+    with translated(path):
+        handle = disk.open_end(path)
+        try:
+            confirm()
+            if os.fstat(handle).st_size == at:
+                disk.truncate(handle, 0)
+        finally:
+            os.close(handle)
+
+
 def make_folder(disk: Disk, folder: Path) -> None:
     """Make a folder and those above it, durably."""
     if folder.is_dir():
@@ -108,9 +166,9 @@ def read(path: Path) -> tuple[bytes, Identity]:
         raise StoreError(f"cannot read {path} as user {os.getuid()}: {error.strerror}") from error
 
 
-def identity(path: Path | str) -> Identity:
+def identity(path: Path | str, journal: int = 0) -> Identity:
     status = os.stat(path)  # noqa: PTH116  # asked for each file of a series at each read, mostly with a text
-    return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Identity(status.st_ino, status.st_size, status.st_mtime_ns, journal)
 
 
 @contextlib.contextmanager

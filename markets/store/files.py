@@ -32,12 +32,16 @@ _SEAL = re.compile(rb"smc\.seal\x18\x40([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
-    """The content of one file. ``edit`` and ``sequence`` are the series' numbers when it was written."""
+    """The content of one file. ``edit`` and ``sequence`` are the series' numbers when it was written.
+
+    ``is_sound`` turns false where the journal beside it ends in what is no candle.
+    """
 
     candles: Candles
     edit: int
     sequence: int
     seal: str
+    is_sound: bool = True
 
 
 def encode(series: SeriesKey, candles: Candles, *, edit: int, sequence: int) -> tuple[bytes, Sheet]:
@@ -66,7 +70,7 @@ def encode(series: SeriesKey, candles: Candles, *, edit: int, sequence: int) -> 
     seal = hashlib.sha256(data).hexdigest()
     sealed = b"".join((data[:start], seal.encode(), data[start + 64 :]))
     # A copy, since the sheet is kept: the caller's columns may be a part of much larger ones, or change.
-    return sealed, Sheet(_frozen(candles.with_flow(flow).copy()), edit, sequence, seal)
+    return sealed, Sheet(frozen(candles.with_flow(flow).copy()), edit, sequence, seal)
 
 
 def decode(data: bytes, series: SeriesKey, *, with_flow: bool = True) -> Sheet:
@@ -103,7 +107,7 @@ def decode(data: bytes, series: SeriesKey, *, with_flow: bool = True) -> Sheet:
 def _candles(table: pa.Table, *, with_flow: bool) -> Candles:
     flow = Flow(*(_column(table, name) for name in FLOW_COLUMNS)) if with_flow else None
     try:
-        return _frozen(Candles(*(_column(table, name) for name in COLUMNS), flow=flow))
+        return frozen(Candles(*(_column(table, name) for name in COLUMNS), flow=flow))
     except InvalidCandlesError as error:
         raise CorruptFileError(f"its rows are not candles: {error}") from error
 
@@ -135,7 +139,7 @@ def _part(chunk: pa.Array) -> NDArray[Any]:
     return np.where(is_there.view(bool), values, np.nan)
 
 
-def _frozen(candles: Candles) -> Candles:
+def frozen(candles: Candles) -> Candles:
     """Forbid writing to columns that are to be shared by all who read the file."""
     for name in COLUMNS:
         getattr(candles, name).flags.writeable = False

@@ -28,7 +28,7 @@ class Record:
     mtime_ns: int
 
     def is_of(self, identity: Identity) -> bool:
-        return self.size == identity.size and self.mtime_ns == identity.mtime_ns
+        return self.size == identity.size and self.mtime_ns == identity.mtime_ns and not identity.journal
 
 
 @dataclass(frozen=True, slots=True)

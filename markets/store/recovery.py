@@ -34,8 +34,10 @@ def recover(writer: Writer) -> Recovered:
     while True:
         writer.look()
         try:
+            writer.fold(writer.files)
             days = writer.old_days()
             writer.tidy(days)
+            writer.drop_journals()
             return Recovered(len(leftovers), writer.adopt(), len(days), writer.buried)
         except DamagedError as damage:
             writer.bury(damage)

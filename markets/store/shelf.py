@@ -14,9 +14,11 @@ from markets.store.combining import union
 from markets.store.coverage import Coverage, Stretch, add_up
 from markets.store.disk import Disk, Identity, identity, read
 from markets.store.files import Sheet, decode
+from markets.store.journal import journal_name, read_journal, span_of_journal, with_journal
 from markets.store.layout import MANIFEST, Span, span_named
 from markets.store.manifest import Manifest
 
+# Where there is a journal beside a file, it counts as a part of that.
 Files = dict[Span, Identity]
 Version = tuple[int | None, int]
 
@@ -49,40 +51,48 @@ class Shelf:
         self.unsure: set[Span] = set()
         self._manifest: tuple[Identity, Manifest] | None = None
         self._coverage: tuple[Files, Coverage | None] | None = None
-        self._version: tuple[int, Version] | None = None
+        # The journals that were there when the folder was listed last.
+        self._journals: list[str] = []
+        self._version: tuple[int, tuple[int, ...], Version] | None = None
 
     def version(self, read: Callable[[], Version]) -> Version:
         """Return what ``read`` found when the folder was as it is now, else what it finds.
 
-        Whatever is stored gives the folder a new time of change. That time is coarse, so what was read is kept only
-        when the folder had been quiet for a while before.
+        Whatever is stored makes a journal longer, or gives the folder a new time of change. That time is coarse, so
+        what was read is kept only when the folder had been quiet for a while before.
         """
         try:
             changed = os.stat(self.folder).st_mtime_ns  # noqa: PTH116  # several times as fast
+            lengths = _lengths(self._journals)
         except FileNotFoundError:
             return read()
-        if self._version is not None and self._version[0] == changed:
-            return self._version[1]
+        if self._version is not None and self._version[:2] == (changed, lengths):
+            return self._version[2]
         is_quiet = time.time_ns() - changed > _QUIET_NANOSECONDS
         found = read()
-        self._version = (changed, found) if is_quiet else None
+        # Journals that were met only now have no length above; the next who asks knows them.
+        self._version = (changed, lengths, found) if is_quiet else None
         return found
 
     def files(self) -> Files:
         """Return the files there are, in time order, each month before its days."""
         # Names first, then identities: a day that is merged into its month meanwhile is either still to be seen, or
-        # already in the month that is looked at afterwards.
+        # already in the month that is looked at afterwards. So it is with a journal and its file.
         while True:
             try:
                 names = os.listdir(self.folder)  # noqa: PTH208  # Path.iterdir is several times slower
             except FileNotFoundError:
                 return {}
             spans = sorted((span for name in names if (span := span_named(name)) is not None), key=_in_order)
+            journals = [span for name in names if (span := span_of_journal(name)) is not None]
+            paths = [f"{self.folder}/{journal_name(span)}" for span in journals]
             try:
-                found = {span: identity(f"{self.folder}/{span.name}") for span in spans}
+                lengths = dict(zip(journals, _lengths(paths), strict=True))
+                found = {span: identity(f"{self.folder}/{span.name}", lengths.get(span, 0)) for span in spans}
             except FileNotFoundError:
                 continue
-            return {span: seen for span, seen in found.items() if self.shunned.get(span) != seen}
+            self._journals = paths
+            return {span: seen for span, seen in found.items() if self.shunned.get(span) != seen.of_file}
 
     def has_files(self) -> bool:
         """Say whether there are any files, without a look at each."""
@@ -113,12 +123,15 @@ class Shelf:
     def load(self, span: Span, *, with_flow: bool = False, is_kept: bool = True) -> Sheet:
         """Read a file from the disk, whatever the cache holds, check it, and keep it for the next who asks."""
         path = self.folder / span.name
+        journal = read_journal(self.folder / journal_name(span))
         data, seen = read(path)
         try:
             found = decode(data, self.series, with_flow=with_flow)
+            if journal.size:
+                found, seen = with_journal(found, journal), seen._replace(journal=journal.size)
             _check_place(found, span, self.series)
         except (CorruptFileError, ForeignFileError) as error:
-            raise DamagedError(span, seen, error) from error
+            raise DamagedError(span, seen.of_file, error) from error
         except StoreError as error:
             raise StoreError(f"{path} cannot be used: {error}") from error
         if is_kept:
@@ -198,6 +211,10 @@ class Shelf:
             whole = whole.with_flow(None)
         # What is cached is shared; a caller's columns are its own.
         return whole.copy() if len(parts) == 1 else whole
+
+
+def _lengths(paths: list[str]) -> tuple[int, ...]:
+    return tuple(os.stat(path).st_size for path in paths)  # noqa: PTH116
 
 
 def _check_place(sheet: Sheet, span: Span, series: SeriesKey) -> None:

@@ -134,6 +134,7 @@ class CandleStore:
     def merge(self, series: SeriesKey, candles: Candles, *, source: Source) -> Merged:
         """Store closed candles; they are on the disk for good when this returns. Safe to repeat.
 
+        What a stream tells may stand in a journal beside its file until ``fold``, as much stored as any other.
         Of a stored candle with other values, REST and the archive are believed (a revision), a stream or a file not.
 
         Raises
@@ -151,7 +152,23 @@ class CandleStore:
         shelf = self._shelf(series)
         make_folder(self._disk, shelf.folder)
         with SeriesLock(shelf.folder) as lock:
-            return self._writer(shelf, lock).merge(candles, corrects=source.corrects)
+            writer = self._writer(shelf, lock)
+            return writer.merge(candles, corrects=source.corrects, is_live=source is Source.STREAM)
+
+    def fold(self, series: SeriesKey) -> None:
+        """Write what a stream added, and stands in journals yet, into the Parquet files.
+
+        Until then it is durable, and read with the rest by this store, but not by programs without our code.
+
+        Raises
+        ------
+        StoreError
+            The disk is full or failed, or another process holds the series for long; nothing was changed.
+        """
+        shelf = self._shelf(series)
+        if any(seen.journal for seen in shelf.files().values()):
+            with SeriesLock(shelf.folder) as lock:
+                self._writer(shelf, lock).fold_all()
 
     def verify(
         self, series: SeriesKey | None = None, *, report: Callable[[int, int], None] = lambda done, of: None
@@ -175,7 +192,7 @@ class CandleStore:
         return total
 
     def recover(self) -> Recovered:
-        """Clear up what a crash left: temporary files, merges cut short, files the manifest does not know.
+        """Clear up what a crash left: temporary files, journals, merges cut short, files the manifest does not know.
 
         Safe at any time; to be called when a process starts.
 
@@ -198,7 +215,7 @@ class CandleStore:
         return Statistics(
             series=sum(map(bool, listings)),
             files=sum(map(len, listings)),
-            bytes=sum(seen.size for listing in listings for seen in listing.values()),
+            bytes=sum(seen.size + seen.journal for listing in listings for seen in listing.values()),
             quarantined=sum(1 for _ in (self.root / QUARANTINE).rglob("*.damaged")),
             free_bytes=self._disk.free_bytes(_existing(self.root)),
             reserve_bytes=self._reserve_bytes,

@@ -71,6 +71,8 @@ def _look_at(shelf: Shelf, span: Span, record: Record | None) -> tuple[TimeArray
     # A file newer than its line in the manifest is what a crash between the two leaves, and as good as any.
     if record is not None and record.sha256 != sheet.seal and sheet.sequence <= record.sequence:
         return sheet.candles.open_time, "it is not the version that was written last"
+    if not sheet.is_sound:
+        return sheet.candles.open_time, "the journal beside it ends in what is no candle"
     return sheet.candles.open_time, ""
 
 

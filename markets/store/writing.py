@@ -3,8 +3,9 @@
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from markets.candles import Candles
 from markets.errors import StoreError, StoreFullError
 from markets.store.combining import Revised, combine, union
 from markets.store.coverage import Stretch
-from markets.store.disk import commit, identity, make_folder, translated
-from markets.store.files import encode
+from markets.store.disk import append, commit, empty, identity, make_folder, translated
+from markets.store.files import Sheet, encode, frozen
+from markets.store.journal import JOURNALS, ROW_BYTES, journal_name, pack
 from markets.store.layout import MANIFEST, Span, day_of, keeps_days, months_of
 from markets.store.locks import SeriesLock
 from markets.store.manifest import Manifest, Record
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 _MINUTES_TO_SPREAD = 720
 _MANY_ROWS = 100
 _MANY_DAYS = 3
+# A journal is checked row by row, and rewriting its file is put off no longer than this.
+_JOURNAL_BYTES = 100 * ROW_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,14 @@ class Writer:
             else:
                 return
 
-    def merge(self, candles: Candles, *, corrects: bool) -> Merged:
-        """Store candles. When this returns they are on the disk for good."""
+    def merge(self, candles: Candles, *, corrects: bool, is_live: bool) -> Merged:
+        """Store candles. When this returns they are on the disk for good; live ones in a journal, where that does."""
         added = 0
         revised: list[Revised] = []
         while True:
             self.look()
             try:
-                for now_added, now_revised in self._merge(candles, corrects=corrects):
+                for now_added, now_revised in self._merge(candles, corrects=corrects, is_live=is_live):
                     added, revised = added + now_added, revised + now_revised
             except DamagedError as damage:
                 # What was written before it was met stays, and is not written again.
@@ -85,8 +89,31 @@ class Writer:
         self._tidy_when_due(is_bulk=len(candles) > _MANY_ROWS)
         return Merged(added, len(candles) - added - len(revised), tuple(sorted(revised)), self.is_append)
 
-    def tidy(self, days: Iterable[Span]) -> None:
+    def fold_all(self) -> None:
+        """Write what stands in any journal into the file beside it."""
+        while True:
+            self.look()
+            try:
+                self.fold(self.files)
+            except DamagedError as damage:
+                self.bury(damage)
+            else:
+                return
+
+    def fold(self, spans: Iterable[Span]) -> None:
+        """Write what stands in the journals of ``spans`` into the files beside them."""
+        behind = [span for span in spans if self.files[span].journal]
+        for span in behind:
+            sheet = self.shelf.sheet(span, self.files[span], with_flow=True)
+            self._note_end(span, sheet)
+            self._put(span, sheet.candles)
+        if not all(span.is_day for span in behind):
+            self.save_manifest()
+
+    def tidy(self, days: Collection[Span]) -> None:
         """Merge days into their months. Both hold the candles for a moment; readers take each once."""
+        # Who has listed a day, and reads it only now, must find all of it in its file: its journal goes before it.
+        self.fold(days)
         for month in sorted({day.month for day in days}):
             inside = [day for day in days if day.month == month]
             sheets = [self.shelf.sheet(day, self.files[day], with_flow=True).candles for day in inside]
@@ -97,10 +124,24 @@ class Writer:
             self.save_manifest()
             for day in inside:
                 path = self.shelf.folder / day.name
+                self.drop_journal(day)
                 with translated(path):
                     self.shelf.disk.unlink(path)
                 self.shelf.cache.drop(path)
                 del self.files[day]
+
+    def drop_journals(self) -> None:
+        """Remove all journals, which were written into their files, or have none and are of no use."""
+        for path in self.shelf.folder.glob(JOURNALS):
+            with translated(path):
+                self.shelf.disk.unlink(path)
+        self.files = {span: seen.of_file for span, seen in self.files.items()}
+
+    def drop_journal(self, span: Span) -> None:
+        """Remove the journal of a file, if it has one."""
+        path = self.shelf.folder / journal_name(span)
+        with translated(path), suppress(FileNotFoundError):
+            self.shelf.disk.unlink(path)
 
     def bury(self, damage: DamagedError) -> None:
         """Move a damaged file to the quarantine; its candles are a gap from now on, to be fetched again."""
@@ -115,6 +156,8 @@ class Writer:
             make_folder(shelf.disk, shelf.graveyard)
             self._lock.confirm()
             shelf.disk.replace(path, shelf.graveyard / f"{path.name}.{time.time_ns()}.{rows}.damaged")
+            # What stood in its journal is fetched again with the rest, and may be others by then.
+            self.drop_journal(damage.span)
             shelf.disk.fsync_folder(path.parent)
         except FileNotFoundError:
             return
@@ -154,20 +197,22 @@ class Writer:
         """Return the days before the newest."""
         return sorted(span for span in self.files if span.is_day)[:-1]
 
-    def _merge(self, candles: Candles, *, corrects: bool) -> Iterator[tuple[int, list[Revised]]]:
+    def _merge(self, candles: Candles, *, corrects: bool, is_live: bool) -> Iterator[tuple[int, list[Revised]]]:
         """Write file after file; yield how many candles each one added, and the revised ones."""
         last = self.shelf.last_time(self.files)
         newest = int(candles.open_time[-1]) if last is None else max(last, int(candles.open_time[-1]))
         is_manifest_behind = False
         for span, rows in self._routes(candles, newest):
-            stored = Candles.empty()
-            if span in self.files:
-                stored = self.shelf.sheet(span, self.files[span], with_flow=True).candles
-            combined = combine(stored, rows, corrects=corrects)
+            sheet = self.shelf.sheet(span, self.files[span], with_flow=True) if span in self.files else None
+            combined = combine(sheet.candles if sheet is not None else Candles.empty(), rows, corrects=corrects)
             if last is not None and combined.first_change is not None and combined.first_change <= last:
                 self._edit += self.is_append
                 self.is_append, is_manifest_behind = False, True
-            if combined.is_new or span in self.shelf.unsure:
+            if sheet is not None:
+                self._note_end(span, sheet)
+            if sheet is not None and is_live and self._may_append(span, sheet, rows, last):
+                self._append(span, sheet, rows, combined.candles)
+            elif combined.is_new or span in self.shelf.unsure:
                 self._put(span, combined.candles)
                 is_manifest_behind |= not span.is_day
             yield combined.added, list(combined.revised)
@@ -194,18 +239,53 @@ class Writer:
             if len(rows):
                 yield month, rows
 
-    def _put(self, span: Span, candles: Candles, *, is_kept: bool = True) -> None:
-        shelf, path = self.shelf, self.shelf.folder / span.name
-        self._sequence += 1
-        data, sheet = encode(shelf.series, candles, edit=self._edit, sequence=self._sequence)
-        if shelf.disk.free_bytes(shelf.folder) - len(data) < self._reserve_bytes:
+    def _note_end(self, span: Span, sheet: Sheet) -> None:
+        """Say so when the journal of a file ends in what is no candle, which goes when the file is written next.
+
+        A crash in the middle of an append leaves that, and nothing is lost by it; or a disk that changes bits.
+        """
+        if not sheet.is_sound:
+            told = {"series": str(self.shelf.series), "file": journal_name(span)}
+            logger.error("a journal ends in what is no candle; it is cut off there", extra=told)
+            self._edit += self.is_append
+            self.is_append = False
+
+    def _may_append(self, span: Span, sheet: Sheet, rows: Candles, last: int | None) -> bool:
+        """Say whether ``rows`` may go into the journal of a file: they follow all there is, and it is in order."""
+        is_next = last is not None and rows.open_time[0] > last and last == sheet.candles.open_time[-1]
+        size = self.files[span].journal + len(rows) * ROW_BYTES
+        return is_next and sheet.is_sound and size <= _JOURNAL_BYTES and span not in self.shelf.unsure
+
+    def _append(self, span: Span, sheet: Sheet, rows: Candles, candles: Candles) -> None:
+        """Put ``rows`` into the journal of a file; with them, both hold ``candles``."""
+        shelf, seen, data = self.shelf, self.files[span], pack(rows)
+        self._require_space(len(data))
+        shelf.unsure.add(span)
+        append(shelf.disk, shelf.folder / journal_name(span), data, at=seen.journal, confirm=self._lock.confirm)
+        shelf.unsure.discard(span)
+        self.files[span] = seen._replace(journal=seen.journal + len(data))
+        shelf.cache.put(shelf.folder / span.name, self.files[span], replace(sheet, candles=frozen(candles)))
+
+    def _require_space(self, size: int) -> None:
+        shelf = self.shelf
+        if shelf.disk.free_bytes(shelf.folder) - size < self._reserve_bytes:
             raise StoreFullError(
                 f"disk full: less than {self._reserve_bytes >> 20} MB free at {shelf.folder}; writes stop, reads go on"
             )
+
+    def _put(self, span: Span, candles: Candles, *, is_kept: bool = True) -> None:
+        """Write a file anew; ``candles`` are all that it and its journal hold."""
+        shelf, path = self.shelf, self.shelf.folder / span.name
+        self._sequence += 1
+        data, sheet = encode(shelf.series, candles, edit=self._edit, sequence=self._sequence)
+        self._require_space(len(data))
         # Until the folder is synced too, the new file may be seen and yet be lost: a repeat has to write it again.
         shelf.unsure.add(span)
         seen = commit(shelf.disk, path, data, confirm=self._lock.confirm)
         shelf.unsure.discard(span)
+        journal = self.files[span].journal if span in self.files else 0
+        if journal:
+            self._empty_journal(span, journal)
         if is_kept:
             shelf.cache.put(path, seen, sheet)
         else:
@@ -213,6 +293,13 @@ class Writer:
         self.files[span] = seen
         if not span.is_day:
             self._list(span, candles, seal=sheet.seal, sequence=sheet.sequence)
+
+    def _empty_journal(self, span: Span, size: int) -> None:
+        """Take away what the file holds now. Where that fails it stays, and nobody reads what is in the file too."""
+        try:
+            empty(self.shelf.disk, self.shelf.folder / journal_name(span), at=size, confirm=self._lock.confirm)
+        except StoreError as error:
+            logger.warning("a journal stays", extra={"series": str(self.shelf.series), "error": str(error)})
 
     def _list(self, span: Span, candles: Candles, *, seal: str, sequence: int) -> None:
         seen, stretch = self.files[span], Stretch.of(candles.open_time, self.shelf.series.timeframe)

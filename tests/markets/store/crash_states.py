@@ -17,7 +17,8 @@ class _Pending(NamedTuple):
 class PowerCut:
     """A disk that promises only what POSIX does.
 
-    Of a file's bytes what was synced is safe; of the rest any may be there: none, some sectors, zeros for the last.
+    Of a file's bytes what was synced is safe; of the rest any may be there: none, some, zeros for the last. A file that
+    was cut may be as long as before, until it is synced.
     Of a folder's changes those before its last sync are safe; of those after, any subset.
     """
 
@@ -36,6 +37,9 @@ class PowerCut:
             self._pending.append(_Pending(((path, inode),)))
         elif operation.kind == "write":
             self._written[self._names[path]] += operation.data
+        elif operation.kind == "truncate":
+            inode = self._names[path]
+            self._written[inode] = self._written[inode][: operation.size]
         elif operation.kind == "fsync":
             self._synced[self._names[path]] = self._written[self._names[path]]
         elif operation.kind == "replace":
@@ -59,8 +63,12 @@ class PowerCut:
                 yield dict(zip(there, contents, strict=True))
 
     def _contents(self, inode: int) -> list[bytes]:
-        written, synced = self._written[inode], self._synced.get(inode)
+        written, synced = self._written[inode], self._synced.get(inode, b"")
         if synced == written:
             return [written]
-        half = len(written) // 2 // SECTOR * SECTOR
-        return list(dict.fromkeys([b"", written[:half], written[:half] + bytes(len(written) - half), written]))
+        safe = len(synced) if written.startswith(synced) else 0
+        half = safe + (len(written) - safe) // 2
+        if half - safe > SECTOR:
+            half = half // SECTOR * SECTOR
+        half_zero = written[:half] + bytes(len(written) - half)
+        return list(dict.fromkeys([synced, written[:safe], written[:half], half_zero, written]))

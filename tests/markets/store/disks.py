@@ -48,6 +48,7 @@ class Operation:
     path: Path
     target: Path | None = None
     data: bytes = b""
+    size: int = 0
 
 
 def in_a_fork(action: Callable[[], Any]) -> int:
@@ -76,6 +77,15 @@ class RecordingDisk(Disk):
         self.operations.append(Operation("open", path))
         return handle
 
+    def open_end(self, path: Path) -> int:
+        handle = super().open_end(path)
+        self._paths[handle] = path
+        return handle
+
+    def truncate(self, handle: int, size: int) -> None:
+        self.operations.append(Operation("truncate", self._paths[handle], size=size))
+        super().truncate(handle, size)
+
     def write(self, handle: int, data: memoryview) -> int:
         self.operations.append(Operation("write", self._paths[handle], data=bytes(data)))
         return super().write(handle, data)
@@ -98,7 +108,10 @@ class RecordingDisk(Disk):
 
 
 class StepDisk(Disk):
-    """Calls ``happen`` instead of its ``at``-th operation, counted from 1. Writes go out in pieces, one a step."""
+    """Calls ``happen`` instead of its ``at``-th operation, counted from 1.
+
+    Writes go out in pieces, one a step; what is no longer than a sector, one half after the other.
+    """
 
     def __init__(self, at: int, *, piece: int = SECTOR) -> None:
         self.at, self.steps, self.met, self._piece = at, 0, "", piece
@@ -116,9 +129,17 @@ class StepDisk(Disk):
         self._step("open_new")
         return super().open_new(path)
 
+    def open_end(self, path: Path) -> int:
+        self._step("open_end")
+        return super().open_end(path)
+
+    def truncate(self, handle: int, size: int) -> None:
+        self._step("truncate")
+        super().truncate(handle, size)
+
     def write(self, handle: int, data: memoryview) -> int:
         self._step("write")
-        return super().write(handle, data[: self._piece])
+        return super().write(handle, data[: self._piece if len(data) > SECTOR else max(1, len(data) // 2)])
 
     def fsync(self, handle: int) -> None:
         self._step("fsync")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,25 +89,38 @@ def _append_until_killed(root: Path, candles: Candles, *, begin: int, pipe: int)
 
 
 def _days(root: Path) -> Candles:
-    """Store the end of one day and a bit of the next, each in a file, and return the candles of three days."""
+    """Store the end of one day and a bit of the next, each in a file, and return the candles of three days.
+
+    The last two of 100 stand in the journal of the second.
+    """
     candles = walk(SEED, 3 * 96, timeframe=QUARTER.timeframe, start=1_700_006_400_000)
     store = CandleStore(root)
     store.merge(QUARTER, candles.first(90), source=Source.ARCHIVE)
-    store.merge(QUARTER, candles.take(slice(90, 100)), source=Source.STREAM)
+    store.merge(QUARTER, candles.take(slice(90, 98)), source=Source.STREAM)
+    store.merge(QUARTER, candles.take(slice(98, 100)), source=Source.STREAM)
     return candles
 
 
 # What to do from there: one candle, so many that a day is merged away, some that are stored already.
-_ACTIONS = {"append": slice(100, 101), "tidy": slice(100, 210), "overlap": slice(80, 105)}
+_ACTIONS = {
+    "append": (slice(100, 101), Source.REST),
+    "tidy": (slice(100, 210), Source.REST),
+    "overlap": (slice(80, 105), Source.REST),
+    "live": (slice(100, 103), Source.STREAM),
+    "live tidy": (slice(100, 210), Source.STREAM),
+    "fold": (slice(100, 100), Source.STREAM),
+}
 
 
 @pytest.mark.parametrize("action", list(_ACTIONS))
 def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, action: str) -> None:
     candles = _days(tmp_path / "old")
-    old, new = candles.first(100), candles.first(_ACTIONS[action].stop)
+    rows, source = _ACTIONS[action]
+    old, new = candles.first(100), candles.first(rows.stop)
 
     def act(store: CandleStore) -> None:
-        store.merge(QUARTER, candles.take(_ACTIONS[action]), source=Source.REST)
+        store.merge(QUARTER, candles.take(rows), source=source)
+        store.fold(QUARTER)
 
     for at in range(1, 1000):
         root = tmp_path / "crashed"
@@ -141,9 +155,12 @@ def test_store_crash_states_enumerated(tmp_path: Path) -> None:
     cut = PowerCut({path.relative_to(root): path.read_bytes() for path in root.iterdir()})
     disk = RecordingDisk()
     store = CandleStore(tmp_path / "live", disk=disk)
-    # Appends within a day, into the next, and one that merges days away: (operations by then, candles by then).
+    # Appends within a day, a journal written into its file and begun again, one into the next that merges days away:
+    # (operations by then, candles by then).
     acknowledged = [(0, 100)]
-    for high in (101, 210, 211):
+    for high in (101, 101, 103, 210):
+        if high == acknowledged[-1][1]:
+            store.fold(QUARTER)
         store.merge(QUARTER, candles.take(slice(acknowledged[-1][1], high)), source=Source.STREAM)
         acknowledged.append((len(disk.operations), high))
 
@@ -153,7 +170,7 @@ def test_store_crash_states_enumerated(tmp_path: Path) -> None:
             operation = disk.operations[done - 1]
             target = operation.target.relative_to(root) if operation.target is not None else None
             path = operation.path.relative_to(root) if operation.path != root else operation.path
-            cut.apply(type(operation)(operation.kind, path, target, operation.data))
+            cut.apply(replace(operation, path=path, target=target))
         safe = max(high for by_then, high in acknowledged if by_then <= done)
         following = min(high for by_then, high in acknowledged if by_then >= done)
         for state in cut.states():
@@ -197,9 +214,9 @@ _APPEND = """
     from markets.store import CandleStore, Source
     from tests.markets.store.disks import MINUTE, oracle
 
-    store, candles = CandleStore(Path(sys.argv[1])), oracle(101)
+    store, candles = CandleStore(Path(sys.argv[1])), oracle(103)
     store.merge(MINUTE, candles.first(1), source=Source.STREAM)
-    for at in range(1, 101):
+    for at in range(1, 103):
         store.merge(MINUTE, candles.take(slice(at, at + 1)), source=Source.STREAM)
         os.write(1, b"acknowledged")
 """
@@ -219,59 +236,76 @@ def test_store_fsync_order_strace(tmp_path: Path) -> None:
         "write": rf"write\(\d+<{place}/\.[^>]*\.parquet\.[^>]*tmp>",
         "sync": rf"fsync\(\d+<{place}/\.[^>]*\.parquet\.[^>]*tmp>",
         "rename": r'rename[^(]*\(.*\.parquet\.\w+\.tmp", .*\.parquet"',
+        "append": rf"write\(\d+<{place}/\.[^>]*\.journal>",
+        "sync journal": rf"fsync\(\d+<{place}/\.[^>]*\.journal>",
         "sync folder": rf"fsync\(\d+<{place}>",
         "told": r'write\(1<[^>]*>, "acknowledged"',
     }
     order = []
     for line in (tmp_path / "trace").read_text().splitlines():
         order += [kind for kind, pattern in kinds.items() if re.search(pattern, line)]
-    commits = " ".join(order).split("told")[:-1]
-    assert len(commits) == 100
-    first = "write sync rename sync folder"
-    assert [" ".join(each.split()) for each in commits] == [f"{first} {first}", *[first] * 99]
+    commits = [" ".join(each.split()) for each in ", ".join(order).split("told")[:-1]]
+    assert len(commits) == 102
+    file, row = "write, sync, rename, sync folder", "append, sync journal"
+    # The first candle makes the file, the second the journal; both are durable before their folder knows them.
+    assert commits[0] == f"{file}, {row}, sync folder,"
+    # When the journal is long, the file is written anew.
+    assert set(commits[1:]) == {f", {row},", f", {file},"}
+    assert commits.count(f", {file},") == 1
 
 
 def _python(text: str, *arguments: object) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(text), *map(str, arguments)]
 
 
-def test_store_enospc_every_offset(tmp_path: Path) -> None:
+_NEW_FILE = ["open_new", "write", "fsync", "replace", "fsync_folder"]
+_NEW_JOURNAL = ["open_end", "open_new", "write", "fsync", "fsync_folder"]
+_OLD_JOURNAL = ["open_end", "write", "fsync"]
+
+
+@pytest.mark.parametrize(
+    ("source", "journaled", "steps"),
+    [
+        pytest.param(Source.REST, 0, _NEW_FILE, id="file"),
+        pytest.param(Source.REST, 3, [*_NEW_FILE, "open_end", "truncate"], id="file and journal"),
+        pytest.param(Source.STREAM, 0, _NEW_JOURNAL, id="new journal"),
+        pytest.param(Source.STREAM, 3, _OLD_JOURNAL, id="journal"),
+    ],
+)
+def test_store_enospc_every_offset(tmp_path: Path, source: Source, journaled: int, steps: list[str]) -> None:
     candles = oracle(200)
-    CandleStore(tmp_path / "old").merge(MINUTE, candles.first(199), source=Source.STREAM)
+    old = CandleStore(tmp_path / "old")
+    old.merge(MINUTE, candles.first(199 - journaled), source=Source.ARCHIVE)
+    for index in range(199 - journaled, 199):
+        old.merge(MINUTE, candles.take(slice(index, index + 1)), source=Source.STREAM)
     met = []
     for at in range(1, 1000):
         root = tmp_path / "full"
         shutil.copytree(tmp_path / "old", root)
         disk = FailingDisk(at, errno.ENOSPC)
         store = CandleStore(root, disk=disk)
-        if disk_was_full := _merge_on(store, candles.take(slice(199, 200))):
+        if disk_was_full := _merge_on(store, candles.take(slice(199, 200)), source):
             assert str(folder(store)) in disk_was_full
             assert leftovers(root) == []
-            # Only the last step comes after the rename.
+            # Only the last step comes after what makes the candle seen.
             seen = 200 if disk.met == "fsync_folder" else 199
             assert same(everything(store), candles.first(seen))
             assert same(everything(CandleStore(root)), candles.first(seen))
             # There is space again.
-            assert not _merge_on(store, candles.take(slice(199, 200)))
+            assert not _merge_on(store, candles.take(slice(199, 200)), source)
         assert same(everything(CandleStore(root)), candles)
         shutil.rmtree(root)
         if not disk.met:
             break
         met.append(disk.met)
-    assert [kind for at, kind in enumerate(met) if kind not in met[:at]] == [
-        "open_new",
-        "write",
-        "fsync",
-        "replace",
-        "fsync_folder",
-    ]
-    assert met.count("write") >= 10
+    assert [kind for at, kind in enumerate(met) if kind not in met[:at]] == steps
+    assert met.count("write") >= 8
 
 
-def _merge_on(store: CandleStore, candles: Candles) -> str:
+def _merge_on(store: CandleStore, candles: Candles, source: Source) -> str:
     """Return how the store says that the disk is full, nothing when it is not."""
     try:
-        store.merge(MINUTE, candles, source=Source.STREAM)
+        store.merge(MINUTE, candles, source=source)
     except StoreFullError as error:
         return str(error)
     return ""
