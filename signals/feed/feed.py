@@ -1,5 +1,6 @@
 """The feed: decides for every series what is done next, in one thread that never waits for work."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -28,8 +29,9 @@ _RECONCILE_SECONDS = 5.0
 _CONNECT_PATIENCE = 3.0
 # Work on a candle is mostly Python's: more threads would only let all of a burst end late, where each could be next.
 _FAST_THREADS, _SLOW_THREADS = 2, 4
-# Previews that may wait for their turn: what is more would only be old when it is told.
-_MOST_PREVIEWS = 16
+# Previews and the like that may wait for their turn: what is more would only be old when it is told.
+_MOST_WAITING = 16
+_CLOSING_SECONDS = 1.0
 _WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"
 # When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
 _PAIRS_SECONDS, _PAIRS_PATIENCE = 300.0, 30.0
@@ -173,13 +175,11 @@ class Feed:
             self._vitals.recoveries += 1
             followed.note_recovered(done.result)
 
-    def _begin_next(self, key: SeriesKey, now: float, *, may_preview: bool = False) -> None:
-        """Begin the next job of a series, if it has one and none is under way."""
+    def _begin_next(self, key: SeriesKey, now: float, *, is_calm: bool = False) -> None:
+        """Begin the next job of a series, if it has one and none is under way; what can wait, only in a calm moment."""
         followed = self.series.get(key)
-        job = followed.next_job(now) if followed is not None else None
+        job = followed.next_job(now, is_calm=is_calm) if followed is not None else None
         if followed is None or job is None:
-            return
-        if job == Job.PREVIEW and not (may_preview and followed.work.is_watched):
             return
         followed.job, work = job, followed.work
         if job == Job.RECOVER:
@@ -193,6 +193,8 @@ class Feed:
         elif job == Job.REFRESH:
             followed.is_edited = False
             self._slow.submit(key, work.refresh)
+        elif job == Job.SETTLE:
+            self._fast.submit(key, work.settle)
         elif followed.forming is not None:
             update, followed.forming, followed.previewed_at = followed.forming, None, now
             self._fast.submit(key, lambda: work.preview(update))
@@ -202,7 +204,7 @@ class Feed:
         # Those whose forming candle has waited longest come first: when time is short, not all have their turn.
         for key in sorted(self.series, key=lambda each: self.series[each].previewed_at):
             # Candles that form are told in the same moment as those that close, which go before them.
-            self._begin_next(key, now, may_preview=not self._taking and self._fast.waiting < _MOST_PREVIEWS)
+            self._begin_next(key, now, is_calm=not self._taking and self._fast.waiting < _MOST_WAITING)
 
     def _take(self, followed: Followed, updates: list[CandleUpdate]) -> Taken:
         taken = followed.work.take(updates)
@@ -270,3 +272,9 @@ class Feed:
         self._slow.close()
         self.stream.close()
         self._fast.join(1.0)
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        for followed in sorted(self.series.values(), key=lambda each: each.work.is_settled):
+            if followed.job not in {Job.RECOVER, Job.REFRESH} and time.monotonic() < deadline:
+                # Whoever leads next, or starts, does what is left.
+                with contextlib.suppress(SmcError):
+                    followed.work.close()

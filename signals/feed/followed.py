@@ -36,6 +36,7 @@ class Job(StrEnum):
     RECOVER = "recover"
     TAKE = "take"
     REFRESH = "refresh"
+    SETTLE = "settle"
     PREVIEW = "preview"
 
 
@@ -144,8 +145,11 @@ class Followed:
         self.is_behind, self.ask_at = True, time.monotonic() + pause
         return pause
 
-    def next_job(self, now: float) -> Job | None:
-        """Return what is to be done now, if anything; the caller does it and sets ``job`` back when it is done."""
+    def next_job(self, now: float, *, is_calm: bool) -> Job | None:
+        """Return what is to be done now, if anything; the caller does it and sets ``job`` back when it is done.
+
+        What can wait is done when it ``is_calm``.
+        """
         if self.job is not None:
             return None
         needs = (
@@ -153,9 +157,13 @@ class Followed:
             (Job.TAKE, bool(self.held) and not self.is_behind),
             (Job.RECOVER, self.check_at is not None and now >= self.check_at and not self.is_behind),
             (Job.REFRESH, self.is_edited and not self.is_behind),
-            (Job.PREVIEW, self.forming is not None and now - self.previewed_at >= FORMING_SECONDS),
+            (Job.SETTLE, is_calm and not self.work.is_settled),
+            (Job.PREVIEW, is_calm and self._may_preview(now)),
         )
         return next((job for job, is_needed in needs if is_needed), None)
+
+    def _may_preview(self, now: float) -> bool:
+        return self.forming is not None and now - self.previewed_at >= FORMING_SECONDS and self.work.is_watched
 
     def state(self, now: float, *, is_connected: bool) -> State:
         """Say how the series is."""

@@ -74,7 +74,9 @@ class SeriesWork:
         self._teller = teller
         self._tracker = Tracker(series, store=around.store, root=around.root)
         self._doubtful: set[int] = set()
+        self._unsettled: list[Facts] = []
         self._is_first = True
+        self.is_settled = True
 
     @property
     def through(self) -> int | None:
@@ -138,8 +140,22 @@ class SeriesWork:
         is_next = through is not None and update.candle.open_time == through + self.series.timeframe.milliseconds
         self._teller.forming(update.candle, self._tracker.preview(update.candle) if is_next else Facts(self.series))
 
+    def settle(self) -> None:
+        """Write down how far was told, and fold the candles' journals: work that no browser is to wait for.
+
+        Until then a restart comes back to what was told, finds it in the ledger, and does not tell it again.
+        """
+        with self._around.fence.hold():
+            while self._unsettled:
+                settle(self._unsettled[0])
+                del self._unsettled[0]
+            self._around.store.fold(self.series)
+        self.is_settled = True
+
     def close(self) -> None:
-        """Leave the log as readers without our code can read it."""
+        """Leave candles and log as programs without our code can read them."""
+        if not self.is_settled:
+            self.settle()
         with self._around.fence.hold():
             self._tracker.close()
 
@@ -173,7 +189,7 @@ class SeriesWork:
             self._teller.found(old_rows, older.marks, at=moment, late=True)
         self._teller.found(rows, facts.marks, at=moment, late=late)
         self._teller.closed(list(candles), facts)
-        self._settle(older, facts)
+        self._note_told(older, facts)
         self._tell_revision(revision)
 
     def _judge(self) -> None:
@@ -185,7 +201,7 @@ class SeriesWork:
         if facts or self.through != before:
             self._teller.changed()
             self._teller.found(rows, facts.marks, at=moment, late=True)
-        self._settle(facts)
+        self._note_told(facts)
         self._tell_revision(revision)
 
     def _publish(self, facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
@@ -194,12 +210,9 @@ class SeriesWork:
         with _ledger:
             return publish(facts, now=now, late=late, latency_ms=latency_ms)
 
-    def _settle(self, *told: Facts) -> None:
-        if not any(facts.signals for facts in told):
-            return
-        with self._around.fence.hold():
-            for facts in told:
-                settle(facts)
+    def _note_told(self, *told: Facts) -> None:
+        self._unsettled += [facts for facts in told if facts.signals]
+        self.is_settled = False
 
     def _tell_revision(self, former: int) -> None:
         if self._tracker.revision != former and not self._is_first:

@@ -25,7 +25,7 @@ class Work:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self.is_watched = True
+        self.is_watched = self.is_settled = True
 
     def preview(self, update: CandleUpdate) -> None:
         self.done.append("preview")

@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -23,62 +24,79 @@ def update(minute: int, *, is_closed: bool = True) -> CandleUpdate:
     return CandleUpdate(SERIES, candle, is_closed, (minute + 1) * MINUTE, time.monotonic())
 
 
+def work(*, is_settled: bool = True, is_watched: bool = True) -> Any:
+    """Return what ``Followed`` asks of a series' work, which is done elsewhere."""
+    return SimpleNamespace(is_settled=is_settled, is_watched=is_watched)
+
+
 @pytest.fixture
 def followed() -> Followed:
     """A series that is up to date."""
     now = time.monotonic()
-    series = Followed(cast(Any, None), ask_at=now, moved_at=now)
+    series = Followed(work(), ask_at=now, moved_at=now)
     series.is_behind = False
     return series
 
 
 def test_a_new_series_is_recovered_before_anything_is_taken() -> None:
     now = time.monotonic()
-    series = Followed(cast(Any, None), ask_at=now + 3, moved_at=now)
+    series = Followed(work(), ask_at=now + 3, moved_at=now)
     series.note_update(update(1))
-    assert series.next_job(now) is None
-    assert series.next_job(now + 3) == Job.RECOVER
+    assert series.next_job(now, is_calm=True) is None
+    assert series.next_job(now + 3, is_calm=True) == Job.RECOVER
     assert series.state(now, is_connected=True) == State.CATCHING_UP
 
 
 def test_while_a_job_is_under_way_no_other_begins(followed: Followed) -> None:
     followed.note_update(update(1))
     followed.job = Job.TAKE
-    assert followed.next_job(time.monotonic()) is None
+    assert followed.next_job(time.monotonic(), is_calm=True) is None
 
 
 def test_a_closed_candle_comes_before_a_forming_one_and_ends_it(followed: Followed) -> None:
     followed.note_update(update(1, is_closed=False))
-    assert followed.next_job(time.monotonic()) == Job.PREVIEW
+    assert followed.next_job(time.monotonic(), is_calm=True) == Job.PREVIEW
     followed.note_update(update(1))
     assert followed.forming is None
-    assert followed.next_job(time.monotonic()) == Job.TAKE
+    assert followed.next_job(time.monotonic(), is_calm=True) == Job.TAKE
 
 
 def test_forming_candles_are_told_four_times_a_second(followed: Followed) -> None:
     now = time.monotonic()
     followed.note_update(update(1, is_closed=False))
     followed.previewed_at = now
-    assert followed.next_job(now + 0.2) is None
-    assert followed.next_job(now + 0.25) == Job.PREVIEW
+    assert followed.next_job(now + 0.2, is_calm=True) is None
+    assert followed.next_job(now + 0.25, is_calm=True) == Job.PREVIEW
+
+
+def test_what_nobody_waits_for_is_done_in_a_calm_moment_only(followed: Followed) -> None:
+    now = time.monotonic()
+    followed.work = work(is_settled=False)
+    followed.note_update(update(1, is_closed=False))
+    assert followed.next_job(now, is_calm=False) is None
+    assert followed.next_job(now, is_calm=True) == Job.SETTLE
+    followed.work = work()
+    assert followed.next_job(now, is_calm=True) == Job.PREVIEW
+    followed.work = work(is_watched=False)
+    assert followed.next_job(now, is_calm=True) is None
 
 
 def test_a_hole_holds_the_candles_behind_it_until_rest_was_asked(followed: Followed) -> None:
     left = (update(5), update(6))
     followed.note_taken(Taken(2 * MINUTE, 1, left, Gap(3 * MINUTE, 5 * MINUTE)))
     assert list(followed.held) == list(left)
-    assert followed.next_job(time.monotonic()) == Job.RECOVER
+    assert followed.next_job(time.monotonic(), is_calm=True) == Job.RECOVER
     assert followed.state(time.monotonic(), is_connected=True) == State.GAPPED
     followed.note_recovered(Recovered(4 * MINUTE))
     followed.is_behind = False
-    assert followed.next_job(time.monotonic()) == Job.TAKE
+    assert followed.next_job(time.monotonic(), is_calm=True) == Job.TAKE
 
 
 def test_a_hole_the_exchange_may_fill_yet_is_asked_for_again(followed: Followed) -> None:
     followed.note_recovered(Recovered(2 * MINUTE, Gap(3 * MINUTE, 5 * MINUTE)))
     now = time.monotonic()
-    assert followed.next_job(now) is None
-    assert followed.next_job(now + 10) == Job.RECOVER
+    assert followed.next_job(now, is_calm=True) is None
+    assert followed.next_job(now + 10, is_calm=True) == Job.RECOVER
     assert followed.state(now, is_connected=True) == State.GAPPED
 
 
@@ -88,7 +106,7 @@ def test_failures_are_paused_ever_longer_up_to_a_limit(followed: Followed) -> No
     assert followed.state(time.monotonic(), is_connected=True) == State.DOWN
     assert "away" in followed.error
     followed.fall_behind()
-    assert followed.next_job(time.monotonic()) is None
+    assert followed.next_job(time.monotonic(), is_calm=True) is None
 
 
 def test_a_pause_the_exchange_asked_for_is_kept(followed: Followed) -> None:
@@ -100,7 +118,7 @@ def test_too_much_held_back_is_fetched_instead(followed: Followed, monkeypatch: 
     for minute in range(5):
         followed.note_update(update(minute))
     assert len(followed.held) <= 3
-    assert followed.next_job(time.monotonic()) == Job.RECOVER
+    assert followed.next_job(time.monotonic(), is_calm=True) == Job.RECOVER
 
 
 def test_an_overdue_candle_is_asked_for_after_a_second_and_then_more_seldom(followed: Followed) -> None:
@@ -140,9 +158,9 @@ def test_without_a_connection_nothing_is_live(followed: Followed) -> None:
 
 def test_changes_by_another_process_are_judged(followed: Followed) -> None:
     followed.note_edit(3)
-    assert followed.next_job(time.monotonic()) is None
+    assert followed.next_job(time.monotonic(), is_calm=True) is None
     followed.note_edit(4)
-    assert followed.next_job(time.monotonic()) == Job.REFRESH
+    assert followed.next_job(time.monotonic(), is_calm=True) == Job.REFRESH
 
 
 def test_a_hole_that_stays_is_asked_for_ever_later_and_then_given_up(followed: Followed) -> None:

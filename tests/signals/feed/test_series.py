@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 from django.conf import settings
 from django.utils import timezone
@@ -20,10 +21,14 @@ from markets.services.backfilling import PROOF_AFTER
 from markets.services.pairs import ensure_series
 from markets.services.recording import record
 from markets.store import Source
+from markets.store.files import decode
+from markets.store.layout import folder_of
 from signals.feed.fence import Fence
 from signals.feed.series import SeriesWork, Surroundings
 from signals.feed.telling import Teller
+from signals.log.publication import publication
 from signals.models import PublishedSignal
+from signals.selectors.logs import signal_log
 from signals.services import Tracker
 from tests.factories import walk
 from tests.signals.feed.batches import Found, batch, entered
@@ -219,6 +224,45 @@ def test_restart_no_realert(rig: Rig) -> None:
     told = [message["id"] for message in rig.ears.of("signal")]
     assert len(told) == len(set(told)) == len(rig.ledger)
     assert rig.told() == rig.batch()
+
+
+def test_what_no_browser_waits_for_is_settled_later_and_a_restart_before_that_tells_nothing_twice(rig: Rig) -> None:
+    rig.work.settle()
+    before = publication(settings.DATA_ROOT, rig.series)
+    for index in range(HISTORY, HISTORY + 40):
+        rig.live(index)
+    told = [message["id"] for message in rig.ears.of("signal")]
+    assert told
+    assert not rig.work.is_settled
+    assert publication(settings.DATA_ROOT, rig.series) == before
+    assert len(filed(rig.series)) < len(rig.stored)
+    killed, rig.work = rig.work, rig.new_work()
+    rig.work.recover()
+    assert [message["id"] for message in rig.ears.of("signal")] == told
+    for work in (rig.work, killed):
+        work.settle()
+        assert work.is_settled
+        assert filed(rig.series) == rig.stored
+        after = publication(settings.DATA_ROOT, rig.series)
+        assert after is not None
+        assert after.through >= max(row.confirm_time for row in rig.ledger)
+
+
+def test_a_series_that_is_closed_leaves_all_in_parquet(rig: Rig) -> None:
+    for index in range(HISTORY, LENGTH):
+        rig.live(index)
+    rig.work.close()
+    assert filed(rig.series) == rig.stored
+    log = signal_log(settings.DATA_ROOT).view(rig.series)
+    assert log is not None
+    logged = [pq.read_metadata(file).num_rows for file in log.folder.glob("signals-*.parquet")]
+    assert sum(logged) >= len(rig.ledger)
+
+
+def filed(series: SeriesKey) -> list[Candle]:
+    """Return the candles that stand in Parquet files."""
+    days = sorted(folder_of(settings.DATA_ROOT, series).glob("*.parquet"))
+    return [candle for day in days for candle in decode(day.read_bytes(), series).candles]
 
 
 def test_candles_told_twice_change_nothing(rig: Rig) -> None:
