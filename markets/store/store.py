@@ -156,7 +156,7 @@ class CandleStore:
             return writer.merge(candles, corrects=source.corrects, is_live=source is Source.STREAM)
 
     def fold(self, series: SeriesKey) -> None:
-        """Write what a stream added, and stands in journals yet, into the Parquet files.
+        """Write what a stream added, and stands in journals yet, into the Parquet files, and days into their months.
 
         Until then it is durable, and read with the rest by this store, but not by programs without our code.
 

@@ -86,11 +86,14 @@ class Writer:
                 self.bury(damage)
             else:
                 break
-        self._tidy_when_due(is_bulk=len(candles) > _MANY_ROWS)
+        is_bulk = len(candles) > _MANY_ROWS
+        # A month takes long to write, and who tells what a live candle means waits; ``fold_all`` comes later.
+        if is_bulk or not is_live or len(self.old_days()) >= _MANY_DAYS:
+            self._tidy_when_due(is_bulk=is_bulk)
         return Merged(added, len(candles) - added - len(revised), tuple(sorted(revised)), self.is_append)
 
     def fold_all(self) -> None:
-        """Write what stands in any journal into the file beside it."""
+        """Write what stands in any journal into the file beside it, and days that are over into their months."""
         while True:
             self.look()
             try:
@@ -98,7 +101,8 @@ class Writer:
             except DamagedError as damage:
                 self.bury(damage)
             else:
-                return
+                break
+        self._tidy_when_due(is_bulk=False)
 
     def fold(self, spans: Iterable[Span]) -> None:
         """Write what stands in the journals of ``spans`` into the files beside them."""

@@ -166,6 +166,18 @@ def test_whoever_reads_during_a_fold_or_a_merge_of_days_sees_every_candle(tmp_pa
     assert looks > 20
 
 
+def test_no_month_is_written_while_a_live_candle_is_stored(tmp_path: Path) -> None:
+    series = SeriesKey.of("BTCUSDT", "15m")
+    whole, store = walk(SEED, 300, timeframe=series.timeframe, start=1_700_006_400_000), CandleStore(tmp_path)
+    for at in range(190):
+        store.merge(series, whole.take(slice(at, at + 1)), source=Source.STREAM)
+        assert not list(folder(store, series).glob("????-??.parquet"))
+    store.fold(series)
+    months = list(folder(store, series).glob("????-??.parquet"))
+    assert [each.name for each in months] == ["2023-11.parquet"]
+    assert same(everything(CandleStore(tmp_path), series), whole.first(190))
+
+
 @pytest.mark.parametrize("name", ["_lengths", "identity", "read_journal", "read"])
 def test_a_fold_between_any_two_looks_at_the_disk_hides_no_candle(
     tmp_path: Path, candles: Candles, monkeypatch: pytest.MonkeyPatch, name: str
