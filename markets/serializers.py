@@ -66,7 +66,9 @@ class WholeField(serializers.CharField):
         set_override(self, "field", {"type": "integer", "minimum": low, "maximum": high})
 
     def to_internal_value(self, data: Any) -> Any:
-        text = super().to_internal_value(data)
+        # JSON knows one kind of number: 500.0 is as whole as 500.
+        is_whole_float = isinstance(data, float) and data.is_integer()
+        text = super().to_internal_value(str(int(data)) if is_whole_float else data)
         if _WHOLE.fullmatch(text) is None:
             raise serializers.ValidationError(f"must be a whole number from {self.low} to {self.high}")
         if self.is_cap and int(text) > self.high:

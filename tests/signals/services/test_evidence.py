@@ -124,6 +124,20 @@ def test_the_api_answers_now_and_by_job(
     assert client.post(f"{answer['Location']}cancel").status_code == 409
 
 
+@pytest.mark.parametrize(
+    ("draws", "status"),
+    [(100, 202), ("100", 202), (100.0, 202), (100.5, 400), ("100.0", 400), (1e300, 400), (True, 400), ([100], 400)],
+)
+def test_a_whole_number_is_one_however_json_writes_it(
+    series: SeriesKey, client: Client, draws: object, status: int
+) -> None:
+    asked = {"symbol": series.symbol, "timeframe": "15m", "draws": draws}
+    answer = client.post("/api/v1/studies/", asked, content_type="application/json")
+    assert answer.status_code == status
+    if status == 400:
+        assert list(answer.json()["errors"]) == ["draws"]
+
+
 def test_a_cancelled_study_ends_without_a_result(series: SeriesKey) -> None:
     spec = {"symbol": series.symbol, "timeframe": "15m", "draws": 100}
     job = submit_study(Study(symbol=series.symbol, timeframe="15m", spec=spec))
