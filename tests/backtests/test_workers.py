@@ -103,10 +103,8 @@ def test_sigterm_each_process(workers: Workers) -> None:
     job = submit(note="slow:60")
     await_state(job, RUNNING)
     eventually(lambda: Job.objects.filter(pk=job.pk, progress__gt=0).exists())
-    began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(10) == 0
-    assert time.monotonic() - began < 10
     job.refresh_from_db()
     assert (job.state, job.attempts, job.stage) == (JobState.QUEUED, 0, "paused for deploy")
     Job.objects.filter(pk=job.pk).update(note="")
@@ -170,9 +168,8 @@ def test_a_running_job_is_cancelled_within_three_seconds(workers: Workers) -> No
     job = submit(note="slow:60")
     await_state(job, RUNNING)
     jobs.request_cancel(job.pk)
-    began = time.monotonic()
     await_state(job, *ENDED, seconds=3)
-    assert (job.state, time.monotonic() - began < 3) == (CANCELLED, True)
+    assert job.state == CANCELLED
     assert not report_shelf().has(job.pk)
 
 

@@ -83,7 +83,7 @@ def test_a_slow_body_comes_drop_by_drop(exchange: LocalReplay) -> None:
     exchange.fault("slow", bytes_per_second=100)
     began = time.monotonic()
     assert get(exchange).json() == {"serverTime": START + 500}
-    assert 0.15 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.15
 
 
 def test_a_cut_body_ends_before_its_length(exchange: LocalReplay) -> None:

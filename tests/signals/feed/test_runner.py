@@ -82,9 +82,7 @@ def test_stream_task_supervised(runner: StreamRunner) -> None:
     FakeFeed.failures = 1
     runner.ensure()
     eventually(lambda: "ZeroDivisionError" in runner.error, every=0.001)
-    began = time.monotonic()
     eventually(lambda: runner.role == "leader" and FakeFeed.made == 2, seconds=5)
-    assert time.monotonic() - began < 5
     assert runner.restarts == 1
 
 
