@@ -68,10 +68,11 @@ class Workers(Kept):
         symbols: str,
         timeframes: str,
         redis_url: str = settings.REDIS_URL,
+        program: tuple[str, ...] = ("manage.py",),
         **variables: str,
     ) -> None:
         self.folder = folder
-        self._exchange = exchange
+        self._exchange, self._program = exchange, program
         self._redis = Redis.from_url(redis_url)
         self._redis.flushall()
         self._variables = {
@@ -119,7 +120,7 @@ class Workers(Kept):
         """Begin any command on this folder; ``variables`` change its environment."""
         log = self.folder / "workers.log"
         environment = {**self._variables, **variables}
-        return Started("manage.py", *arguments, folder=settings.BASE_DIR, variables=environment, log=log)
+        return Started(*self._program, *arguments, folder=settings.BASE_DIR, variables=environment, log=log)
 
     def health(self, process: Started) -> dict[str, Any]:
         """Return what a worker says of itself; nothing while it does not answer."""

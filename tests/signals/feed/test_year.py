@@ -40,7 +40,13 @@ def test_a_year_of_real_candles_gives_live_what_detect_finds(tmp_path: Path) -> 
     with (
         replay(source=market, speed=CAREFUL_SPEED, start=start, end=end) as exchange,
         workers(
-            tmp_path, exchange, symbols="BTCUSDT", timeframes="15m", HISTORY_DAYS="365", INDICATORS=",".join(KINDS)
+            tmp_path,
+            exchange,
+            symbols="BTCUSDT",
+            timeframes="15m",
+            program=("-m", "tests.signals.feed.hoarding"),
+            HISTORY_DAYS="365",
+            INDICATORS=",".join(KINDS),
         ) as rig,
     ):
         rig.await_live(worker := rig.start())

@@ -1,0 +1,15 @@
+"""``manage.py`` whose channels keep every message: ``python -m tests.signals.feed.hoarding COMMAND``.
+
+A stream that catches up on weeks in a second says thousands of messages at once. A browser is told to fetch anew then;
+a test that wants to have heard each must not depend on how quickly it is woken.
+"""
+
+import sys
+
+from django.core.management import execute_from_command_line
+
+from signals.push import channels
+
+if __name__ == "__main__":
+    channels.KEPT = 10**9
+    execute_from_command_line(["manage.py", *sys.argv[1:]])
