@@ -31,7 +31,7 @@ _CONNECT_PATIENCE = 3.0
 _FAST_THREADS, _SLOW_THREADS = 2, 4
 # Previews and the like that may wait for their turn: what is more would only be old when it is told.
 _MOST_WAITING = 16
-_CLOSING_SECONDS = 1.0
+_CLOSING_SECONDS = 0.7
 _WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"
 # When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
 _PAIRS_SECONDS, _PAIRS_PATIENCE = 300.0, 30.0
