@@ -1,5 +1,6 @@
 """What all tests share: which programs they need, and that none of them reaches the network."""
 
+import gc
 import os
 import shutil
 import socket
@@ -32,6 +33,9 @@ LONG = (
 )  # fmt: skip
 _TESTS = Path(__file__).parent
 
+# Everything that is imported and collected stays: to look through it for cycles, again and again, costs seconds.
+gc.disable()
+
 
 def find_program(names: tuple[str, ...]) -> str | None:
     """Return the path of the first program that is there; Debian keeps PostgreSQL's off PATH."""
@@ -45,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
         config.option.loadscopereorder = False
         config.add_cleanup(compiling.begin())
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> list[str]:

@@ -107,7 +107,6 @@ _ACTIONS = {
     "tidy": (slice(100, 210), Source.REST),
     "overlap": (slice(80, 105), Source.REST),
     "live": (slice(100, 103), Source.STREAM),
-    "live tidy": (slice(100, 210), Source.STREAM),
     "fold": (slice(100, 100), Source.STREAM),
 }
 
