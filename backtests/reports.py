@@ -32,21 +32,18 @@ TRADES, EQUITY, METRICS = "trades", "equity", "metrics.json"
 
 _ROW_GROUP = 65_536
 _PIECE = 1 << 20
-_PIECE_ROWS = 1 << 17
 # A folder left by a process that died is swept when it is older than any job may run.
 _ABANDONED_SECONDS = 3_600.0
 _CELL_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Data = bytes | memoryview
-# A file is told whole, or piece by piece.
-Content = Data | Iterator[Data]
-Files = Iterable[tuple[str, Content]]
+Files = Iterable[tuple[str, Data]]
 
 
-def report_files(result: Result) -> Iterator[tuple[str, Content]]:
+def report_files(result: Result) -> Iterator[tuple[str, Data]]:
     """Yield the files of a report with their names, the largest first; equal results give equal bytes.
 
-    Each is made when it is asked for, the largest piece by piece, so that the disk can take one while the next is made.
+    Each is made when it is asked for, so that the disk can take one while the next is made.
     """
     curve = result.equity.columns()
     yield f"{EQUITY}.csv", equity_csv(curve)
@@ -57,24 +54,12 @@ def report_files(result: Result) -> Iterator[tuple[str, Content]]:
     yield METRICS, orjson.dumps(result.metrics, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def equity_csv(curve: Mapping[str, Any]) -> Iterator[Data]:
-    """Yield one row a bar, with eight decimals; the Parquet twin holds every digit."""
+def equity_csv(curve: Mapping[str, Any]) -> Data:
+    """Return one row a bar, with eight decimals; the Parquet twin holds every digit."""
     equity = curve["equity"]
     if len(equity) and max(-equity.min(), equity.max()) >= LARGEST:
-        yield _csv(_table(curve))
-        return
-    yield f"{','.join(curve)}\n".encode()
-    for start in range(0, len(equity), _PIECE_ROWS):
-        part = slice(start, start + _PIECE_ROWS)
-        yield equity_rows(curve["time"][part], equity[part], curve["drawdown"][part])
-
-
-def pieces_of(content: Content) -> Iterator[Data]:
-    """Yield what a file is told in."""
-    if isinstance(content, bytes | memoryview):
-        yield content
-    else:
-        yield from content
+        return _csv(_table(curve))
+    return equity_rows(f"{','.join(curve)}\n".encode(), curve["time"], equity, curve["drawdown"])
 
 
 def _table(columns: Mapping[str, Any]) -> pa.Table:
@@ -236,8 +221,8 @@ def publish_into(folder: Path, files: Files, *, disk: Disk | None = None) -> Pat
     return folder
 
 
-def replace_file(path: Path, data: Content, *, disk: Disk) -> None:
-    """Make ``data`` the whole content of one file, by a rename."""
+def replace_file(path: Path, data: Data, *, disk: Disk) -> None:
+    """Make ``data`` the content of one file, by a rename."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     with translated(path):
         try:
@@ -251,27 +236,25 @@ def replace_file(path: Path, data: Content, *, disk: Disk) -> None:
 def _write_files(disk: Disk, folder: Path, files: Files) -> None:
     with ThreadPoolExecutor(1, "report") as writer:
         writing: list[Future[None]] = []
-        for name, content in files:
-            handle = disk.open_new(folder / name)
-            try:
-                for piece in pieces_of(content):
-                    writing.append(writer.submit(_write, disk, handle, piece))
-                    for each in writing:
-                        if each.done():
-                            each.result()
-            finally:
-                writer.submit(os.close, handle)
+        for name, data in files:
+            writing.append(writer.submit(_write_file, disk, folder / name, data))
+            for each in writing:
+                if each.done():
+                    each.result()
         for each in writing:
             each.result()
     disk.fsync_folder(folder)
 
 
-def _write(disk: Disk, handle: int, data: Data) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[disk.write(handle, left) :]
-    # Each piece by itself, so that the disk is at work while the next is made.
-    disk.fsync(handle)
+def _write_file(disk: Disk, path: Path, data: Data) -> None:
+    handle = disk.open_new(path)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[disk.write(handle, left) :]
+        disk.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_columns(

@@ -17,18 +17,19 @@ _WIDTH = 20 + 2 * (1 + 10 + 1 + DECIMALS + 1)
 _ZERO, _MINUS, _POINT, _COMMA, _NEWLINE = 48, 45, 46, 44, 10
 
 
-def equity_rows(time: TimeArray, equity: FloatArray, drawdown: FloatArray) -> memoryview:
-    """Return rows ``time,equity,drawdown``, with at most ``DECIMALS`` digits after the point.
+def equity_rows(header: bytes, time: TimeArray, equity: FloatArray, drawdown: FloatArray) -> memoryview:
+    """Return ``header`` and rows ``time,equity,drawdown``, with at most ``DECIMALS`` digits after the point.
 
     Values are rounded half to even in the last digit; all must be below ``LARGEST`` in size.
     """
-    text = np.empty(len(time) * _WIDTH, np.uint8)
-    return text[: _write_rows(time, equity, drawdown, text)].data
+    text = np.empty(len(header) + len(time) * _WIDTH, np.uint8)
+    text[: len(header)] = np.frombuffer(header, np.uint8)
+    return text[: _write_rows(time, equity, drawdown, text, len(header))].data
 
 
 @entry
-def _write_rows(time: Any, equity: Any, drawdown: Any, text: Any) -> int:
-    at = values = size = 0
+def _write_rows(time: Any, equity: Any, drawdown: Any, text: Any, at: int) -> int:
+    values = size = 0
     for i in range(len(time)):
         at = _write_whole(text, at, np.uint64(time[i]))
         if i > 0 and equity[i] == equity[i - 1] and drawdown[i] == drawdown[i - 1]:

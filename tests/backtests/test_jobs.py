@@ -1,9 +1,7 @@
 """Reports on full and dying disks, runs whose candles change, runs that are given away."""
 
 import errno
-import io
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,7 @@ from django.utils import timezone
 
 from backtests import tasks
 from backtests.engine.spec import BacktestSpec
-from backtests.engine.text import equity_rows
-from backtests.reports import ReportShelf, equity_csv, publish_folder, publish_into
+from backtests.reports import ReportShelf, publish_folder, publish_into
 from backtests.selectors import read_inputs, report_shelf, settle
 from backtests.services import running
 from markets.candles import Candles
@@ -134,33 +131,6 @@ def test_result_pair_atomic(tmp_path: Path) -> None:
             continue
         seen.add({path.name: path.read_bytes() for path in (root / "7").iterdir()} == files)
     assert seen == {False, True}
-
-
-def test_a_file_told_in_pieces_is_whole_or_not_there(tmp_path: Path) -> None:
-    parts = [os.urandom(size) for size in (3, 0, 70_000, 1)]
-
-    def broken() -> Iterator[bytes]:
-        yield parts[0]
-        raise RuntimeError("lost")
-
-    publish_folder(tmp_path / "7", [("long", iter(parts)), ("short", b"x")])
-    assert (tmp_path / "7/long").read_bytes() == b"".join(parts)
-    with pytest.raises(RuntimeError, match="lost"):
-        publish_folder(tmp_path / "8", [("short", b"x"), ("long", broken())])
-    assert [path.name for path in tmp_path.iterdir()] == ["7"]
-
-
-def test_a_long_curve_is_written_as_if_at_once() -> None:
-    rng = np.random.default_rng(3)
-    equity = 10_000.0 + np.repeat(rng.normal(0.0, 50.0, 30_000).cumsum(), 10)
-    time, drawdown = np.arange(300_000) * 60_000, rng.uniform(0.0, 1.0, 300_000)
-    curve = {"time": time, "equity": equity, "drawdown": drawdown}
-    pieces = list(equity_csv(curve))
-    assert len(pieces) == 4
-    assert b"".join(pieces) == b"time,equity,drawdown\n" + bytes(equity_rows(time, equity, drawdown))
-    read = np.loadtxt(io.BytesIO(b"".join(pieces)), delimiter=",", skiprows=1)
-    assert np.array_equal(read[:, 0], curve["time"])
-    assert np.abs(read[:, 1] - equity).max() <= 0.5000001e-8 * 10
 
 
 def test_a_report_is_replaced_whole(tmp_path: Path) -> None:
