@@ -110,6 +110,7 @@ def _configuration(folder: Path, *, port: int, password: str) -> str:
             f"dir {folder}",
             "appendonly yes",
             "appendfsync everysec",
+            'save ""',  # snapshots beside the log of writes would only cost forks
             "maxmemory-policy noeviction",
             "loglevel warning",
             "",
