@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from backtests.engine.labels import Labels
 from backtests.engine.run import Result
 from backtests.engine.text import LARGEST, equity_rows
 from markets.errors import NotFoundError, StoreError
@@ -71,8 +72,9 @@ def _array(column: Any) -> pa.Array:
 
     It is made of the memory itself: ``pa.array`` imports pandas, which takes longer than a year's backtest.
     """
-    if column.dtype == object:
-        return _text(column.tolist())
+    if isinstance(column, Labels):
+        return _text(column)
+    column = np.ascontiguousarray(column)
     if column.dtype == bool:
         return pa.Array.from_buffers(pa.bool_(), len(column), [None, _bits(column)])
     missing = np.isnan(column) if column.dtype.kind == "f" else np.zeros(0, bool)
@@ -84,13 +86,12 @@ def _bits(flags: Any) -> pa.Buffer:
     return pa.py_buffer(np.packbits(flags, bitorder="little"))
 
 
-def _text(texts: list[str]) -> pa.Array:
+def _text(labels: Labels) -> pa.Array:
     """Return a column of texts, of which no spreadsheet runs one as a formula."""
-    safe = {text: (f"'{text}" if text.startswith(_CELL_STARTS) else text).encode() for text in set(texts)}
-    cells = [safe[text] for text in texts]
-    ends = np.cumsum([0, *map(len, cells)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(cells))]
-    return pa.Array.from_buffers(pa.string(), len(cells), buffers)
+    safe = [(f"'{text}" if text.startswith(_CELL_STARTS) else text).encode() for text in labels.names]
+    ends = np.cumsum([0, *map(len, safe)], dtype=np.int32)
+    names = pa.Array.from_buffers(pa.string(), len(safe), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(safe))])
+    return pa.DictionaryArray.from_arrays(_array(labels.codes), names).dictionary_decode()
 
 
 def _csv(table: pa.Table) -> Data:

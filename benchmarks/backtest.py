@@ -116,7 +116,7 @@ def show_theirs(candles: Candles, result: Result, ours: float) -> None:
             file,
             **{name: getattr(candles, name) for name in ("open_time", "open", "high", "low", "close", "volume")},
             at=np.searchsorted(candles.open_time, result.trades.signal_time),
-            direction=np.where(np.asarray(columns["direction"]) == "long", 1, -1),
+            direction=result.trades.rows["side"],
             stop=np.asarray(columns["stop_price"], np.float64),
             target=np.asarray(columns["target_price"], np.float64),
             daily=daily_returns(equity),

@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtests.engine import fills
+from backtests.engine.labels import Labels
 from backtests.engine.layout import ACCOUNT, PAIR, POSITION, REJECTIONS, RULES, TRADE, Book, RecordArray, zeros
 from backtests.engine.ledger import Equity, Trades
 from backtests.engine.market import Market
 from backtests.engine.orders import Orders, Window, schedule
 from backtests.engine.spec import BacktestSpec
 from markets.candles import COLUMNS, Candles, TimeArray
-from signals.engine.table import KIND_TEXT, TextArray
+from signals.engine.table import KIND_TEXT, IndexArray
 
+# What a trade says of its signal; the last is of entries without one.
+_KINDS = (*KIND_TEXT, "RANDOM")
 _LONG, _SHORT = 1, 2
 _NO_BYTE = np.empty(0, np.uint8)
 
@@ -171,18 +174,19 @@ def _trades(markets: Sequence[Market], orders: Sequence[Orders], book: Book) -> 
     rank = np.empty(len(book.outcomes), np.int64)
     rank[book.events["order"]] = np.arange(len(book.events))
     rows = rows.take(np.argsort(rank[rows["order"]], kind="stable"))
-    kinds = np.concatenate([_kinds(m, o) for m, o in zip(markets, orders, strict=True)])
+    kinds = Labels.of(np.concatenate([_kinds(m, o) for m, o in zip(markets, orders, strict=True)]), _KINDS)
     times = np.concatenate([m.candles.open_time[o.bar] for m, o in zip(markets, orders, strict=True)])
     atr = np.concatenate([each.atr for each in orders])
-    symbols = np.array([market.symbol for market in markets], dtype=object)
+    symbols = Labels.of(rows["pair"], [market.symbol for market in markets])
     number = rows["order"]
-    return Trades(rows, kinds[number], times[number], atr[number], symbols[rows["pair"]])
+    return Trades(rows, kinds.take(number), times[number], atr[number], symbols)
 
 
-def _kinds(market: Market, orders: Orders) -> TextArray:
-    kinds = np.full(len(orders), "RANDOM", dtype=object)
+def _kinds(market: Market, orders: Orders) -> IndexArray:
+    """Return the place of each order's kind in ``_KINDS``."""
+    kinds = np.full(len(orders), len(KIND_TEXT), np.int64)
     has_signal = orders.signal >= 0
-    kinds[has_signal] = KIND_TEXT[market.table.rows["kind"][orders.signal[has_signal]]]
+    kinds[has_signal] = market.table.rows["kind"][orders.signal[has_signal]]
     return kinds
 
 

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backtests.engine.labels import Labels
 from backtests.engine.layout import Reason, RecordArray, Resolution
 from markets.candles import BoolArray, FloatArray, TimeArray
-from signals.engine.table import TextArray
+from signals.engine.compiled import entry
 
-REASON_TEXT = np.array([reason.name.lower() for reason in Reason], dtype=object)
-RESOLUTION_TEXT = np.array([resolution.name.lower() for resolution in Resolution], dtype=object)
-_SIDE_TEXT = np.array(["short", "long"], dtype=object)
+_REASONS = tuple(reason.name.lower() for reason in Reason)
+_RESOLUTIONS = tuple(resolution.name.lower() for resolution in Resolution)
+_SIDES = ("short", "long")
 
 TRADE_COLUMNS = (
     "trade", "direction", "signal_kind", "signal_time", "entry_time", "entry_price", "stop_price", "target_price",
@@ -25,15 +26,15 @@ TRADE_COLUMNS = (
 class Trades:
     """Trades in order of entry. ``rows`` are records of ``TRADE``, shape (n,), prices in quote currency.
 
-    ``signal_kind`` (text), ``signal_time`` (open time of the confirm bar, UTC ms) and ``atr`` (at that bar) belong
-    to the signal behind each trade, ``symbol`` to its pair.
+    ``signal_kind``, ``signal_time`` (open time of the confirm bar, UTC ms) and ``atr`` (at that bar) belong to the
+    signal behind each trade, ``symbol`` to its pair.
     """
 
     rows: RecordArray
-    signal_kind: TextArray
+    signal_kind: Labels
     signal_time: TimeArray
     atr: FloatArray
-    symbol: TextArray
+    symbol: Labels
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,19 +61,21 @@ class Trades:
         return multiple
 
     @property
-    def direction(self) -> TextArray:
-        text: TextArray = _SIDE_TEXT[(self.rows["side"] > 0).astype(np.int64)]
-        return text
+    def direction(self) -> Labels:
+        return Labels.of(self.rows["side"] > 0, _SIDES)
 
     @property
-    def exit_reason(self) -> TextArray:
-        text: TextArray = REASON_TEXT[self.rows["reason"]]
-        return text
+    def exit_reason(self) -> Labels:
+        return Labels.of(self.rows["reason"], _REASONS)
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    @property
+    def resolution(self) -> Labels:
+        return Labels.of(self.rows["resolution"], _RESOLUTIONS)
+
+    def columns(self) -> dict[str, NDArray[Any] | Labels]:
         """Return the columns of trades.csv (docs/metrics.md#trades); NaN is an undefined value."""
         rows = self.rows
-        columns = {
+        columns: dict[str, NDArray[Any] | Labels] = {
             "trade": np.arange(1, len(rows) + 1),
             "direction": self.direction,
             "signal_kind": self.signal_kind,
@@ -94,18 +97,19 @@ class Trades:
             "mfe_r": rows["mfe"],
             "bars_held": rows["exit_idx"] - rows["entry_idx"],
             "ambiguous": rows["is_ambiguous"] != 0,
-            "resolution": RESOLUTION_TEXT[rows["resolution"]],
+            "resolution": self.resolution,
         }
-        if len(set(self.symbol.tolist())) > 1:
+        if len(np.unique(self.symbol.codes)) > 1:
             columns["symbol"] = self.symbol
-        return {name: np.ascontiguousarray(column) for name, column in columns.items()}
+        return columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Equity:
     """The account at every close, shape (n,): open time of the bar (UTC ms), equity, and equity at the bar's worst.
 
-    ``capital`` stands one bar before the first; ``peak`` is the highest equity so far, the capital included.
+    ``capital`` stands one bar before the first; ``peak`` is the highest equity so far, the capital included, and
+    ``drawdown`` how far below it the equity stands, a fraction.
     """
 
     time: TimeArray
@@ -114,10 +118,13 @@ class Equity:
     capital: float
     is_ruined: bool = False
     peak: FloatArray = field(init=False)
+    drawdown: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
-        peak = np.maximum.accumulate(self.equity) if len(self.equity) else self.equity
-        object.__setattr__(self, "peak", np.maximum(peak, self.capital))
+        peak, drawdown = np.empty(len(self)), np.empty(len(self))
+        _follow_peak(self.equity, self.capital, peak, drawdown)
+        object.__setattr__(self, "peak", peak)
+        object.__setattr__(self, "drawdown", drawdown)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -126,11 +133,15 @@ class Equity:
     def final(self) -> float:
         return float(self.equity[-1]) if len(self.equity) else self.capital
 
-    @property
-    def drawdown(self) -> FloatArray:
-        """How far below its peak the equity stands, a fraction, shape (n,)."""
-        return 1.0 - self.equity / self.peak
-
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the columns of equity.csv."""
         return {"time": self.time, "equity": self.equity, "drawdown": self.drawdown}
+
+
+@entry
+def _follow_peak(equity: Any, capital: float, peak: Any, drawdown: Any) -> None:
+    highest = capital
+    for i in range(len(equity)):
+        highest = max(highest, equity[i])
+        peak[i] = highest
+        drawdown[i] = 1.0 - equity[i] / highest

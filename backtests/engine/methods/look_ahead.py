@@ -70,7 +70,7 @@ def rows_of(trades: Trades) -> list[Row]:
     """Return each closed trade as a tuple: pair, entry and exit times, side, prices, quantity, reason, result."""
     rows = trades.rows
     names = ("entry_time", "exit_time", "side", "entry", "exit", "quantity", "reason", "net")
-    columns = [trades.symbol.tolist(), *(rows[name].tolist() for name in names)]
+    columns = [trades.symbol.texts.tolist(), *(rows[name].tolist() for name in names)]
     return [row for row, closed in zip(zip(*columns, strict=True), trades.is_closed.tolist(), strict=True) if closed]
 
 

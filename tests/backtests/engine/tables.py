@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.engine.account import Walked, trade_orders
+from backtests.engine.labels import Labels
 from backtests.engine.ledger import Trades
 from backtests.engine.market import Filters, Market, detect
 from backtests.engine.orders import Orders
@@ -98,4 +99,5 @@ def trade_table(
 
 
 def frame(trades: Trades) -> pd.DataFrame:
-    return pd.DataFrame(trades.columns())
+    columns = trades.columns()
+    return pd.DataFrame({name: each.texts if isinstance(each, Labels) else each for name, each in columns.items()})

@@ -130,7 +130,7 @@ def test_pairs_on_one_account_are_the_same_in_any_order() -> None:
     )
     assert dict(report_files(first)) == dict(report_files(second))
     assert first.equity.final == pytest.approx(10_000.0 + first.trades.net.sum(), abs=1e-7)
-    assert {*first.trades.symbol} == {"AAA", "BBB", "CCC"}
+    assert {*first.trades.symbol.texts} == {"AAA", "BBB", "CCC"}
 
 
 def test_pairs_that_never_meet_are_as_alone() -> None:
