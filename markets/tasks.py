@@ -1,9 +1,11 @@
 """The market's doors for Celery, and the one place that puts its work on a queue."""
 
 import logging
+from importlib import import_module
 from typing import Any
 
 from celery import Task, shared_task
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -16,6 +18,10 @@ from markets.services.backfilling import BackfillSource, backfill, plan_backfill
 from markets.services.exchange import open_exchange
 
 logger = logging.getLogger(__name__)
+
+# Without the site's Celery app a task that is put on the queue here would look for a broker at Celery's own default.
+# It is named by the settings, for imports only go down; commands that put nothing on a queue do without Celery.
+import_module(settings.QUEUE_APP)
 
 
 def put_on_queue(task: "Task[..., Any]", job_id: int) -> bool:

@@ -11,9 +11,8 @@ class SiteConfig(AppConfig):
     verbose_name = "SMC Signal Service"
 
     def ready(self) -> None:
-        # Checks are known once their module is imported, and so is the Celery app: without it a task that is put on
-        # the queue here would look for a broker at Celery's own default.
-        from smcsite import celery, checks  # noqa: F401, PLC0415
+        # Checks are known once their module is imported.
+        from smcsite import checks  # noqa: F401, PLC0415
 
         # Python looks through all its memory for cycles before it ends. With the engine's machine code there that takes
         # a second of every command, and the processes of a service that stops are killed before they are done.

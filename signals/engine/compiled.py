@@ -3,13 +3,30 @@
 import glob
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any, Self, TypeVar
 
 import numba
 from numba import njit
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
+
+
+def _load_without_blas() -> None:
+    """Load numba's functions of arrays, and not scipy.linalg with them: a quarter second of every process.
+
+    Numba looks for it to learn whether products of matrices can be compiled, of which no engine has any.
+    """
+    blas = "scipy.linalg.cython_blas"
+    if blas not in sys.modules:
+        sys.modules[blas] = None  # type: ignore[assignment]  # so an import of it fails
+        import_module("numba.np.arraymath")
+        del sys.modules[blas]
+
+
+_load_without_blas()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
