@@ -17,3 +17,6 @@ class SiteConfig(AppConfig):
         # Python looks through all its memory for cycles before it ends. With the engine's machine code there that takes
         # a second of every command, and the processes of a service that stops are killed before they are done.
         atexit.register(gc.freeze)
+        # The search was put off while modules were imported.
+        gc.freeze()
+        gc.enable()

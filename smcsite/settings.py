@@ -147,6 +147,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Without a running server the URL points nowhere: what needs it says so, and the rest works.
 REDIS_URL = ENV.redis_url or published_url(VAR_ROOT) or "redis://127.0.0.1:1"
 REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 2, "health_check_interval": 25, "socket_keepalive": True}
+# For what somebody waits for, and what is done without when the server does not answer.
+_QUICK_SOCKET = {**REDIS_SOCKET, "socket_timeout": 1, "socket_connect_timeout": 1}
 
 
 def redis_url(database: int) -> str:
@@ -164,13 +166,13 @@ CACHES = {
         "BACKEND": "smcsite.cache.HintCache",
         "LOCATION": REDIS_URLS[2],
         "KEY_PREFIX": "json",  # a release before this one kept pickles
-        "OPTIONS": {**REDIS_SOCKET, **_JSON},
+        "OPTIONS": {**_QUICK_SOCKET, **_JSON},
     },
     # Limits must know when they cannot count, so theirs raises.
     "limits": {
         "BACKEND": "smcsite.cache.CountingCache",
         "LOCATION": REDIS_URLS[3],
-        "OPTIONS": {**REDIS_SOCKET, **_JSON, "socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": {**_QUICK_SOCKET, **_JSON},
     },
 }
 RATELIMIT_USE_CACHE = "limits"

@@ -5,6 +5,7 @@ whoever starts processes of the service, which know nothing of this, waits for a
 """
 
 import fcntl
+import gc
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ def _compile_all() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # as the command does
     compile_in_turn()
     with _turn(__file__):
         _compile_all()

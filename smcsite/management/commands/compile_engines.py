@@ -1,5 +1,6 @@
 """Compiles the engines: ``manage.py compile_engines``. ``serve`` and the image's build run it."""
 
+import gc
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ class Command(SmcCommand):
 
     def run(self, **options: Any) -> None:
         began = time.monotonic()
+        gc.disable()  # to search what the compiler leaves for cycles takes an eighth of the time, and frees little
         times = np.arange(8, dtype=np.int64) * 60_000
         prices = np.full(8, 100.0)
         candles = Candles(times, prices, prices, prices, prices, prices)
