@@ -1,7 +1,6 @@
 """Celery: the app, and what its processes do when they start and end. Tasks live in each app's ``tasks``."""
 
 import contextlib
-import gc
 import os
 import signal
 import warnings
@@ -50,19 +49,13 @@ def _check_broker(**_: Any) -> None:
 
 
 @worker_init.connect
-def _share_with_pool(sender: Any, **_: Any) -> None:
-    """Load before the pool forks what its processes need, and keep their search for cycles away from it.
-
-    A process of the pool lives for some jobs only. Its engine of its own took 0.8 s to load and 70 MB each time.
-    """
+def _share_engine(sender: Any, **_: Any) -> None:
+    """Load the engine before the pool forks, so that its processes share one; each of them lives for some jobs only."""
     if not {"backtest", "scan"}.isdisjoint(sender.app.amqp.queues.consume_from):
-        # Imported here: every command imports this module, and few need the engine.
-        from markets.candles import Candles  # noqa: PLC0415
-        from signals.engine import Detector  # noqa: PLC0415
+        # Imported here: every command that puts work on a queue imports this module, and few need the engine.
+        from signals.services.starting import load_engine  # noqa: PLC0415
 
-        Detector().run(Candles.empty())
-    gc.collect()
-    gc.freeze()
+        load_engine()
 
 
 @worker_ready.connect

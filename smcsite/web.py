@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
+from importlib import import_module
 from typing import Any
 
 import uvicorn
@@ -23,9 +25,13 @@ def main() -> int:
     except EnvironmentVariableError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    server = uvicorn.Server(
-        configuration("smcsite.asgi:application", host=environment.api_host, port=environment.api_port)
-    )
+    config = configuration("smcsite.asgi:application", host=environment.api_host, port=environment.api_port)
+    # All views now, so that the first page need not wait for them. What is loaded stays, and Python's search for cycles
+    # would stop every socket for a tenth of a second to look at it.
+    config.load()
+    import_module("smcsite.urls")
+    gc.freeze()
+    server = uvicorn.Server(config)
     # uvicorn raises the signal again when it has closed; without these the exit code would be the signal's.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)

@@ -18,6 +18,7 @@ from signals.feed.door import Door
 from signals.feed.runner import set_shard, stream_runner
 from signals.feed.wishes import Shard
 from signals.push.channels import channel_layer
+from signals.services.starting import load_engine
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Command(SmcCommand):
             door = Door(runner, host=environment.worker_host, port=port, secrets=list(settings.SHARED_SECRETS))
         except OSError as error:
             self.fail(f"WORKER_PORT: cannot listen on {environment.worker_host}:{port}: {error.strerror}")
+        load_engine()
         asyncio.run(_serve())
         runner.stop()
         door.close()
