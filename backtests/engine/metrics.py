@@ -144,12 +144,12 @@ def bootstrap_mean(values: FloatArray, *, seed: int) -> list[float]:
     n = len(values)
     size = min(n, _RESAMPLE_SIZE)
     rng = np.random.default_rng(seed)
-    drawn = np.empty(RESAMPLES)
+    resampled = np.empty(RESAMPLES)
     # Some at a time, because those stay in the processor's cache.
-    for part in np.split(drawn, RESAMPLES // _DRAWN_TOGETHER):
+    for part in np.split(resampled, RESAMPLES // _DRAWN_TOGETHER):
         part[:] = values.take(rng.integers(0, n, (len(part), size), dtype=np.int32)).mean(axis=1)
     mean = float(values.mean())
-    means = mean + (drawn - mean) * math.sqrt(size / n)
+    means = mean + (resampled - mean) * math.sqrt(size / n)
     return [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
 
 
