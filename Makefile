@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Files run as units on as many processes as there are cores; both can be changed: make test PYTEST_ARGS="-k gaps".
+# Files run as units on one process more than there are cores; both can be changed: make test PYTEST_ARGS="-k gaps".
 PYTEST_ARGS ?= -n auto --dist loadfile
 
 RUN_STAMP := $(VENV)/.installed

@@ -21,14 +21,15 @@ _LOCAL = ("127.", "::1", "localhost")
 # Files that take longest, begun first so that no process is left with one at the end. The first of them need none of
 # the machine code that is being compiled meanwhile. Whatever is not here takes seconds.
 LONG = (
-    "markets/exchanges/test_stream.py", "markets/store/test_durability.py", "markets/services/test_backfilling.py",
+    "markets/exchanges/test_stream.py", "markets/store/test_durability.py", "markets/replay/test_stream_faults.py",
+    "markets/services/test_backfilling.py", "markets/replay/test_streams.py", "markets/exchanges/test_rest.py",
     "browser/test_whole.py", "operations/test_scale.py", "signals/feed/test_leaders.py", "browser/test_look.py",
     "backtests/test_workers.py", "browser/test_lists.py", "browser/test_chart.py", "smcsite/test_archiving.py",
     "signals/feed/test_processes.py", "browser/test_live.py", "operations/test_faults.py", "signals/log/test_log.py",
     "signals/engine/test_detector.py", "browser/test_safety.py", "signals/feed/test_soak.py",
     "markets/services/test_worker.py", "signals/feed/test_faults.py", "signals/evidence/test_study.py",
     "signals/services/test_tracking.py", "smcsite/test_schema.py", "smcsite/test_hardening.py",
-    "backtests/engine/test_properties.py", "markets/replay/test_stream_faults.py", "signals/log/test_processes.py",
+    "backtests/engine/test_properties.py", "signals/log/test_processes.py",
     "smcsite/test_answers.py", "signals/feed/test_partials.py", "markets/replay/test_command.py",
 )  # fmt: skip
 _TESTS = Path(__file__).parent
@@ -42,6 +43,11 @@ def find_program(names: tuple[str, ...]) -> str | None:
     debian = os.pathsep.join(map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)))
     path = f"{os.environ.get('PATH', '')}{os.pathsep}{debian}"
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one process more than there are cores: a third of the time tests wait, for processes or to see nothing come."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
