@@ -46,7 +46,7 @@ def find_program(names: tuple[str, ...]) -> str | None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Use one process more than there are cores: a third of the time tests wait, for processes or to see nothing come."""
+    """Use one process more than there are cores: a third of the time tests wait, for others or to see nothing come."""
     return len(os.sched_getaffinity(0)) + 1
 
 
