@@ -141,7 +141,7 @@ class SeriesWork:
         self._teller.forming(update.candle, self._tracker.preview(update.candle) if is_next else Facts(self.series))
 
     def settle(self) -> None:
-        """Write down how far was told, and fold the candles' journals: work that no browser is to wait for.
+        """Write down how far was told, fold the candles' journals, read ahead: work that no browser is to wait for.
 
         Until then a restart comes back to what was told, finds it in the ledger, and does not tell it again.
         """
@@ -150,6 +150,7 @@ class SeriesWork:
                 settle(self._unsettled[0])
                 del self._unsettled[0]
             self._around.store.fold(self.series)
+        self._tracker.prepare()
         self.is_settled = True
 
     def close(self) -> None:

@@ -3,15 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-import numpy as np
-
 from markets.series import SeriesKey
 from signals.engine.kinds import Kind, Mark
 from signals.engine.layout import RecordArray
 from signals.log import LogView
+from signals.log.reading import Month
 from signals.log.rows import UNSET, told_id
 
 _MOST_KEPT = 1_000
+# Of what was found before: by far most marks are made on these.
+_MOST_LEARNED, _MOST_MONTHS = 500, 12
 _SWING = f".{Kind.SWING.name}."
 
 
@@ -24,7 +25,7 @@ class Names:
     def __init__(self, series: SeriesKey) -> None:
         self._series = series
         self._ids: OrderedDict[tuple[int, int], str] = OrderedDict()
-        self._knows_newest = False
+        self.knows_newest = False
 
     def keep(self, signals: RecordArray) -> None:
         """Learn the ids of signals (``LOGGED`` records) that may be marked."""
@@ -41,9 +42,7 @@ class Names:
         keys = _keys(marks)
         is_unknown = [key not in self._ids for key in keys]
         if any(is_unknown):
-            now = view()
-            if not self._knows_newest:
-                self._learn_newest(now)
+            self.learn_newest(now := view())
             self.keep(now.named(marks["scale"][is_unknown], marks["number"][is_unknown]))
         return [self._ids[key] for key in keys]
 
@@ -54,12 +53,25 @@ class Names:
             if mark == Mark.INVALIDATED or (mark == Mark.MITIGATED and _SWING in self._ids.get(key, "")):
                 self._ids.pop(key, None)
 
-    def _learn_newest(self, view: LogView) -> None:
-        month = view.month(view.months()[-1])
-        is_taken = (month.rows["kind"] == Kind.SWING) & (month.life[Mark.MITIGATED] != UNSET)
-        goes_on = (month.life[Mark.INVALIDATED] == UNSET) & ~is_taken
-        self.keep(month.rows[np.flatnonzero(goes_on)[-_MOST_KEPT // 2 :]])
-        self._knows_newest = True
+    def learn_newest(self, view: LogView) -> None:
+        """Learn the newest signals of the log whose life goes on, if that was not done."""
+        if self.knows_newest:
+            return
+        found: list[RecordArray] = []
+        for number in reversed(view.months()[-_MOST_MONTHS:]):
+            found.append(_going_on(view.month(number)))
+            if sum(map(len, found)) >= _MOST_LEARNED:
+                break
+        for rows in reversed(found):
+            self.keep(rows[-_MOST_LEARNED:])
+        self.knows_newest = True
+
+
+def _going_on(month: Month) -> RecordArray:
+    """Return the signals of a month that later candles may mark."""
+    is_taken = (month.rows["kind"] == Kind.SWING) & (month.life[Mark.MITIGATED] != UNSET)
+    rows: RecordArray = month.rows[(month.life[Mark.INVALIDATED] == UNSET) & ~is_taken]
+    return rows
 
 
 def _keys(rows: RecordArray) -> list[tuple[int, int]]:

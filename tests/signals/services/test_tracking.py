@@ -92,6 +92,35 @@ def test_marks_are_told_by_the_id_of_their_signal_however_few_are_remembered(
     monkeypatch.setattr(naming, "_MOST_KEPT", kept)
     candles = nasty_walk(3, 320)
     facts = feed(started(candles.first(200)), candles.take(slice(200, None)))
+    assert_marks_are_named(facts, candles)
+
+
+def test_a_series_that_was_prepared_names_marks_without_a_look_at_what_lies_in_month_files(data_root: Path) -> None:
+    candles = nasty_walk(3, 320)
+    follower = started(candles.first(200))
+    follower.prepare()
+    hidden = {path: path.read_bytes() for path in (data_root / "signals").rglob("*.parquet")}
+    assert hidden
+    for path in hidden:
+        path.unlink()
+    facts = feed(follower, candles.take(slice(200, None)))
+    for path, content in hidden.items():
+        path.write_bytes(content)
+    assert_marks_are_named(facts, candles)
+
+
+def test_a_series_without_signals_can_be_prepared(data_root: Path) -> None:
+    candles = walk(4, 3)
+    follower = tracker()
+    follower.prepare()
+    candle_store().merge(SERIES, candles, source=Source.FILE)
+    follower.catch_up()
+    follower.prepare()
+    assert not follower.catch_up()
+
+
+def assert_marks_are_named(facts: list[Facts], candles: Candles) -> None:
+    """Compare the marks of the candles after the first 200 with the lives of signals in the log."""
     told = [(mark.signal_id, mark.mark, mark.time, mark.scale) for each in facts for mark in each.marks]
     first = candles.open_time[200]
     lived = [
