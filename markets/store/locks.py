@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from markets.errors import FencedError, StoreError
 from markets.store.disk import FILE_MODE, translated
@@ -16,6 +16,14 @@ _PATIENCE_SECONDS = 30.0
 _DEAD_AFTER_SECONDS = 8.0
 _PAUSE_SECONDS = 0.002
 _BREAKER = f"{LOCK}.breaker"
+_SIGN_SECONDS = 1.0
+
+
+class Sign(NamedTuple):
+    """A sign of life: the lock's file and the time it was given, in ns. No two holders leave equal ones."""
+
+    inode: int
+    time: int
 
 
 class SeriesLock:
@@ -23,6 +31,9 @@ class SeriesLock:
 
     The kernel lets go when the holder dies. A holder that was stopped, or hangs in a disk, is robbed of the lock after
     some seconds without a sign of life; it notices in ``confirm``, which a commit calls last before its rename.
+
+    ``former`` is the sign that was there when it was taken, ``sign`` the one that is left when it is let go: who finds
+    the sign it left knows that nobody held the series meanwhile.
     """
 
     def __init__(
@@ -35,6 +46,7 @@ class SeriesLock:
         self._path, self._breaker = folder / LOCK, folder / _BREAKER
         self._patience_seconds, self._dead_after_seconds = patience_seconds, dead_after_seconds
         self._handle = -1
+        self.former = self.sign = Sign(0, 0)
 
     def __enter__(self) -> Self:
         began = time.monotonic()
@@ -46,7 +58,8 @@ class SeriesLock:
             if waited > min(1.0, self._dead_after_seconds):
                 self._break_when_dead()
             time.sleep(_PAUSE_SECONDS)
-        os.utime(self._handle)
+        self.former = self.sign
+        self._give_sign()
         return self
 
     def __exit__(
@@ -58,7 +71,14 @@ class SeriesLock:
         """Give a sign of life; raise ``FencedError`` when another process has taken the series over."""
         if not self._is_current():
             raise FencedError(f"another process took {self._path.parent} over while this one stood still")
-        os.utime(self._handle)
+        if time.time_ns() - self.sign.time > _SIGN_SECONDS * 1e9:
+            self._give_sign()
+
+    def _give_sign(self) -> None:
+        # The kernel's own clock ticks in milliseconds, in which two may have held the lock.
+        now = time.time_ns()
+        os.utime(self._handle, ns=(now, now))
+        self.sign = Sign(self.sign.inode, now)
 
     def _try(self) -> bool:
         with translated(self._path):
@@ -74,8 +94,11 @@ class SeriesLock:
         return False
 
     def _is_current(self) -> bool:
+        """Look whether the lock that is held is the one that counts, and at its sign."""
+        held = os.fstat(self._handle)
+        self.sign = Sign(held.st_ino, held.st_mtime_ns)
         try:
-            return os.path.samestat(os.fstat(self._handle), self._path.stat())
+            return os.path.samestat(held, os.stat(self._path))  # noqa: PTH116  # several times a candle
         except FileNotFoundError:
             return False
 

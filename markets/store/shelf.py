@@ -3,8 +3,10 @@
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from markets.candles import Candles
 from markets.errors import CorruptFileError, ForeignFileError, StoreError
@@ -16,7 +18,8 @@ from markets.store.disk import Disk, Identity, identity, read
 from markets.store.files import Sheet, decode
 from markets.store.journal import journal_name, read_journal, span_of_journal, with_journal
 from markets.store.layout import MANIFEST, Span, span_named
-from markets.store.manifest import Manifest
+from markets.store.locks import Sign
+from markets.store.manifest import Manifest, Record
 
 # Where there is a journal beside a file, it counts as a part of that.
 Files = dict[Span, Identity]
@@ -31,6 +34,20 @@ class DamagedError(Exception):
     def __init__(self, span: Span, seen: Identity, reason: StoreError) -> None:
         super().__init__(str(reason))
         self.span, self.seen, self.reason = span, seen, reason
+
+
+class Left(NamedTuple):
+    """How a writer of this process left a series. It is so yet while the lock bears ``sign``, as nobody held it since.
+
+    ``changed`` is the folder's time of change: somebody's hand in it, without a lock, shows there.
+    """
+
+    sign: Sign
+    changed: int
+    files: Files
+    records: dict[str, Record]
+    edit: int
+    sequence: int
 
 
 class Shelf:
@@ -49,6 +66,7 @@ class Shelf:
         self.shunned: Files = {}
         # Files whose last write may not have reached the disk.
         self.unsure: set[Span] = set()
+        self.left: Left | None = None
         self._manifest: tuple[Identity, Manifest] | None = None
         self._coverage: tuple[Files, Coverage | None] | None = None
         # The journals that were there when the folder was listed last.
@@ -62,7 +80,7 @@ class Shelf:
         what was read is kept only when the folder had been quiet for a while before.
         """
         try:
-            changed = os.stat(self.folder).st_mtime_ns  # noqa: PTH116  # several times as fast
+            changed = self.changed()
             lengths = _lengths(self._journals)
         except FileNotFoundError:
             return read()
@@ -74,8 +92,26 @@ class Shelf:
         self._version = (changed, lengths, found) if is_quiet else None
         return found
 
+    def changed(self) -> int:
+        """Return when a name in the folder came, went or got another file, in ns."""
+        return os.stat(self.folder).st_mtime_ns  # noqa: PTH116  # several times as fast
+
+    def seen(self, span: Span) -> Identity | None:
+        """Return which version of one file there is, None when there is none."""
+        try:
+            journal = os.stat(self.path(journal_name(span))).st_size  # noqa: PTH116
+        except FileNotFoundError:
+            journal = 0
+        try:
+            return identity(self.path(span.name), journal)
+        except FileNotFoundError:
+            return None
+
+    def path(self, name: str) -> Path:
+        return _path(self.folder, name)
+
     def files(self) -> Files:
-        """Return the files there are, in time order, each month before its days."""
+        """Return the files there are, in time order, each month before its days; the manifest is looked at as well."""
         # Names first, then identities: a day that is merged into its month meanwhile is either still to be seen, or
         # already in the month that is looked at afterwards. So it is with a journal and its file.
         while True:
@@ -92,6 +128,7 @@ class Shelf:
             except FileNotFoundError:
                 continue
             self._journals = paths
+            self.look_at_manifest()
             return {span: seen for span, seen in found.items() if self.shunned.get(span) != seen.of_file}
 
     def has_files(self) -> bool:
@@ -103,27 +140,35 @@ class Shelf:
         except FileNotFoundError:
             return False
 
+    @property
     def manifest(self) -> Manifest:
-        """Return the manifest; an empty one where there is none, or where it was damaged."""
+        """The manifest when files were listed last: what it tells holds for files as they were then, or not at all."""
+        return self._manifest[1] if self._manifest is not None else Manifest()
+
+    def note_manifest(self, seen: Identity, manifest: Manifest) -> None:
+        """Note the manifest that was just written."""
+        self._manifest = (seen, manifest)
+
+    def look_at_manifest(self) -> None:
+        """Read the manifest if it is another one; a damaged one counts as one that knows nothing."""
         try:
             seen = identity(self._manifest_path)
             if self._manifest is None or self._manifest[0] != seen:
                 data, seen = read(self.folder / MANIFEST)
                 self._manifest = (seen, Manifest.from_bytes(data) or Manifest())
         except FileNotFoundError:
-            return Manifest()
-        return self._manifest[1]
+            self._manifest = None
 
     def sheet(self, span: Span, seen: Identity, *, with_flow: bool = False, is_kept: bool = True) -> Sheet:
         """Return the content of a file, checked against its seal whenever it comes from the disk."""
-        path = self.folder / span.name
+        path = self.path(span.name)
         found = self.cache.get(path, seen, with_flow=with_flow)
         return found if found is not None else self.load(span, with_flow=with_flow, is_kept=is_kept)
 
     def load(self, span: Span, *, with_flow: bool = False, is_kept: bool = True) -> Sheet:
         """Read a file from the disk, whatever the cache holds, check it, and keep it for the next who asks."""
-        path = self.folder / span.name
-        journal = read_journal(self.folder / journal_name(span))
+        path = self.path(span.name)
+        journal = read_journal(self.path(journal_name(span)))
         data, seen = read(path)
         try:
             found = decode(data, self.series, with_flow=with_flow)
@@ -140,7 +185,7 @@ class Shelf:
 
     def stretch(self, span: Span, seen: Identity) -> Stretch:
         """Return what one file covers, from the manifest where that knows this very version of it."""
-        record = self.manifest().files.get(span.name)
+        record = self.manifest.files.get(span.name)
         if record is not None and record.is_of(seen):
             return record.stretch
         return Stretch.of(self.sheet(span, seen).candles.open_time, self.series.timeframe)
@@ -150,7 +195,7 @@ class Shelf:
 
         ``breathe`` is called after each file that had to be read: without a manifest it may be many.
         """
-        manifest = self.manifest()
+        manifest = self.manifest
         edit, sequence = manifest.edit, manifest.sequence
         for span, seen in files.items():
             record = manifest.files.get(span.name)
@@ -167,7 +212,7 @@ class Shelf:
 
     def last_of(self, span: Span, seen: Identity) -> int:
         """Return the last open time of one file."""
-        record = self.manifest().files.get(span.name)
+        record = self.manifest.files.get(span.name)
         if record is not None and record.is_of(seen):
             return record.stretch.last
         return int(self.sheet(span, seen).candles.open_time[-1])
@@ -211,6 +256,11 @@ class Shelf:
             whole = whole.with_flow(None)
         # What is cached is shared; a caller's columns are its own.
         return whole.copy() if len(parts) == 1 else whole
+
+
+@lru_cache(maxsize=16_384)
+def _path(folder: Path, name: str) -> Path:
+    return folder / name
 
 
 def _lengths(paths: list[str]) -> tuple[int, ...]:

@@ -147,7 +147,7 @@ class CandleStore:
             The disk failed, or another process holds the series for long.
         """
         if not len(candles):
-            return Merged(0, 0, (), is_append=True)
+            return Merged(0, 0, (), is_append=True, edit=self.edit(series))
         _check_times(series, candles)
         shelf = self._shelf(series)
         make_folder(self._disk, shelf.folder)

@@ -41,7 +41,7 @@ class Verified:
 
 def verify(shelf: Shelf) -> Verified:
     """Read every file of a series from the disk: readable, sealed, sorted, unique, on the grid, and as listed."""
-    files, records = shelf.files(), shelf.manifest().files
+    files, records = shelf.files(), shelf.manifest.files
     times: list[TimeArray] = [np.empty(0, np.int64)]
     faults: list[tuple[str, str]] = []
     for span in files:

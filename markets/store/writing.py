@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from markets.candles import Candles
+from markets.candles import Candles, join
 from markets.errors import StoreError, StoreFullError
 from markets.store.combining import Revised, combine, union
 from markets.store.coverage import Stretch
@@ -19,7 +19,7 @@ from markets.store.journal import JOURNALS, ROW_BYTES, journal_name, pack
 from markets.store.layout import MANIFEST, Span, day_of, keeps_days, months_of
 from markets.store.locks import SeriesLock
 from markets.store.manifest import Manifest, Record
-from markets.store.shelf import DamagedError, Files, Shelf
+from markets.store.shelf import DamagedError, Files, Left, Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,15 @@ _JOURNAL_BYTES = 100 * ROW_BYTES
 class Merged:
     """What a merge did. ``unchanged`` candles were stored already and stayed as they were.
 
-    ``is_append`` says that nothing changed at or before the candle that was the last one.
+    ``is_append`` says that nothing changed at or before the candle that was the last one, ``edit`` is the series'
+    number of such changes after it.
     """
 
     added: int
     unchanged: int
     revised: tuple[Revised, ...]
     is_append: bool
+    edit: int
 
 
 class Writer:
@@ -61,9 +63,11 @@ class Writer:
 
     def look(self) -> None:
         """Learn what there is, put damaged files that are met away, and end a merge of days that was cut short."""
+        if self._is_as_left():
+            return
         while True:
             self.files = self.shelf.files()
-            self._records = dict(self.shelf.manifest().files)
+            self._records = dict(self.shelf.manifest.files)
             try:
                 self._edit, self._sequence = self.shelf.numbers(self.files, breathe=self._lock.confirm)
                 self._heal()
@@ -90,7 +94,8 @@ class Writer:
         # A month takes long to write, and who tells what a live candle means waits; ``fold_all`` comes later.
         if is_bulk or not is_live or len(self.old_days()) >= _MANY_DAYS:
             self._tidy_when_due(is_bulk=is_bulk)
-        return Merged(added, len(candles) - added - len(revised), tuple(sorted(revised)), self.is_append)
+        self._leave()
+        return Merged(added, len(candles) - added - len(revised), tuple(sorted(revised)), self.is_append, self._edit)
 
     def fold_all(self) -> None:
         """Write what stands in any journal into the file beside it, and days that are over into their months."""
@@ -103,6 +108,7 @@ class Writer:
             else:
                 break
         self._tidy_when_due(is_bulk=False)
+        self._leave()
 
     def fold(self, spans: Iterable[Span]) -> None:
         """Write what stands in the journals of ``spans`` into the files beside them."""
@@ -127,7 +133,7 @@ class Writer:
             self._put(month, union(sheets), is_kept=False)
             self.save_manifest()
             for day in inside:
-                path = self.shelf.folder / day.name
+                path = self.shelf.path(day.name)
                 self.drop_journal(day)
                 with translated(path):
                     self.shelf.disk.unlink(path)
@@ -143,15 +149,16 @@ class Writer:
 
     def drop_journal(self, span: Span) -> None:
         """Remove the journal of a file, if it has one."""
-        path = self.shelf.folder / journal_name(span)
+        path = self.shelf.path(journal_name(span))
         with translated(path), suppress(FileNotFoundError):
             self.shelf.disk.unlink(path)
 
     def bury(self, damage: DamagedError) -> None:
         """Move a damaged file to the quarantine; its candles are a gap from now on, to be fetched again."""
-        shelf, path = self.shelf, self.shelf.folder / damage.span.name
+        shelf, path = self.shelf, self.shelf.path(damage.span.name)
         told = {"series": str(shelf.series), "file": damage.span.name, "reason": str(damage.reason)}
-        manifest = shelf.manifest()
+        shelf.look_at_manifest()
+        manifest = shelf.manifest
         record = manifest.files.get(damage.span.name)
         rows = record.stretch.rows if record is not None else 0
         try:
@@ -179,12 +186,14 @@ class Writer:
 
     def save_manifest(self) -> None:
         """Write the manifest. The candles do not need it, so it must not fail them."""
-        manifest = Manifest(self._edit, self._sequence, self._records)
-        data = manifest.to_bytes(str(self.shelf.series))
+        shelf, manifest = self.shelf, Manifest(self._edit, self._sequence, dict(self._records))
+        data = manifest.to_bytes(str(shelf.series))
         try:
-            commit(self.shelf.disk, self.shelf.folder / MANIFEST, data, confirm=self._lock.confirm, is_durable=False)
+            seen = commit(shelf.disk, shelf.path(MANIFEST), data, confirm=self._lock.confirm, is_durable=False)
         except StoreError as error:
-            logger.warning("a manifest stays behind", extra={"series": str(self.shelf.series), "error": str(error)})
+            logger.warning("a manifest stays behind", extra={"series": str(shelf.series), "error": str(error)})
+        else:
+            shelf.note_manifest(seen, manifest)
 
     def adopt(self) -> int:
         """Write down month files that the manifest does not know in this version; return how many."""
@@ -201,9 +210,33 @@ class Writer:
         """Return the days before the newest."""
         return sorted(span for span in self.files if span.is_day)[:-1]
 
+    def _is_as_left(self) -> bool:
+        """Say whether all is as the last writer of this process left it, and take over what that knew.
+
+        To list and to check the files takes longer than to append a candle. Each look needs a new one to have left.
+        """
+        left, self.shelf.left = self.shelf.left, None
+        if left is None or left.sign != self._lock.former or not left.files or self.shelf.shunned:
+            return False
+        newest = _newest(left.files)
+        if self.shelf.changed() != left.changed or self.shelf.seen(newest) != left.files[newest]:
+            return False
+        self.files, self._records = left.files, left.records
+        self._edit, self._sequence = left.edit, left.sequence
+        return True
+
+    def _leave(self) -> None:
+        """Remember how the series is left, for the next writer of this process."""
+        known = (self.files, self._records, self._edit, self._sequence)
+        self.shelf.left = Left(self._lock.sign, self.shelf.changed(), *known)
+
     def _merge(self, candles: Candles, *, corrects: bool, is_live: bool) -> Iterator[tuple[int, list[Revised]]]:
         """Write file after file; yield how many candles each one added, and the revised ones."""
         last = self.shelf.last_time(self.files)
+        if is_live and last is not None and (span := self._file_before(candles, last)) is not None:
+            self._append(span, candles)
+            yield len(candles), []
+            return
         newest = int(candles.open_time[-1]) if last is None else max(last, int(candles.open_time[-1]))
         is_manifest_behind = False
         for span, rows in self._routes(candles, newest):
@@ -214,9 +247,7 @@ class Writer:
                 self.is_append, is_manifest_behind = False, True
             if sheet is not None:
                 self._note_end(span, sheet)
-            if sheet is not None and is_live and self._may_append(span, sheet, rows, last):
-                self._append(span, sheet, rows, combined.candles)
-            elif combined.is_new or span in self.shelf.unsure:
+            if combined.is_new or span in self.shelf.unsure:
                 self._put(span, combined.candles)
                 is_manifest_behind |= not span.is_day
             yield combined.added, list(combined.revised)
@@ -254,21 +285,30 @@ class Writer:
             self._edit += self.is_append
             self.is_append = False
 
-    def _may_append(self, span: Span, sheet: Sheet, rows: Candles, last: int | None) -> bool:
-        """Say whether ``rows`` may go into the journal of a file: they follow all there is, and it is in order."""
-        is_next = last is not None and rows.open_time[0] > last and last == sheet.candles.open_time[-1]
-        size = self.files[span].journal + len(rows) * ROW_BYTES
-        return is_next and sheet.is_sound and size <= _JOURNAL_BYTES and span not in self.shelf.unsure
+    def _file_before(self, candles: Candles, last: int) -> Span | None:
+        """Return the file whose journal takes ``candles``: they follow all there is, and belong into the newest file.
 
-    def _append(self, span: Span, sheet: Sheet, rows: Candles, candles: Candles) -> None:
-        """Put ``rows`` into the journal of a file; with them, both hold ``candles``."""
-        shelf, seen, data = self.shelf, self.files[span], pack(rows)
+        None where they do not, or the file has to be written first.
+        """
+        span, first, end = _newest(self.files), int(candles.open_time[0]), int(candles.open_time[-1])
+        is_whole = span.is_day or not keeps_days(self.shelf.series.timeframe) or last >= day_of(end).start
+        size = self.files[span].journal + len(candles) * ROW_BYTES
+        if first <= last or end >= span.end or not is_whole or size > _JOURNAL_BYTES or span in self.shelf.unsure:
+            return None
+        sheet = self.shelf.sheet(span, self.files[span], with_flow=True)
+        return span if sheet.is_sound and sheet.candles.open_time[-1] == last else None
+
+    def _append(self, span: Span, candles: Candles) -> None:
+        """Put ``candles`` into the journal of a file, after all that both hold."""
+        shelf, seen, data = self.shelf, self.files[span], pack(candles)
+        sheet = shelf.sheet(span, seen, with_flow=True)
         self._require_space(len(data))
         shelf.unsure.add(span)
-        append(shelf.disk, shelf.folder / journal_name(span), data, at=seen.journal, confirm=self._lock.confirm)
+        append(shelf.disk, shelf.path(journal_name(span)), data, at=seen.journal, confirm=self._lock.confirm)
         shelf.unsure.discard(span)
         self.files[span] = seen._replace(journal=seen.journal + len(data))
-        shelf.cache.put(shelf.folder / span.name, self.files[span], replace(sheet, candles=frozen(candles)))
+        whole = frozen(join((sheet.candles, candles)))
+        shelf.cache.put(shelf.path(span.name), self.files[span], replace(sheet, candles=whole))
 
     def _require_space(self, size: int) -> None:
         shelf = self.shelf
@@ -279,7 +319,7 @@ class Writer:
 
     def _put(self, span: Span, candles: Candles, *, is_kept: bool = True) -> None:
         """Write a file anew; ``candles`` are all that it and its journal hold."""
-        shelf, path = self.shelf, self.shelf.folder / span.name
+        shelf, path = self.shelf, self.shelf.path(span.name)
         self._sequence += 1
         data, sheet = encode(shelf.series, candles, edit=self._edit, sequence=self._sequence)
         self._require_space(len(data))
@@ -301,7 +341,7 @@ class Writer:
     def _empty_journal(self, span: Span, size: int) -> None:
         """Take away what the file holds now. Where that fails it stays, and nobody reads what is in the file too."""
         try:
-            empty(self.shelf.disk, self.shelf.folder / journal_name(span), at=size, confirm=self._lock.confirm)
+            empty(self.shelf.disk, self.shelf.path(journal_name(span)), at=size, confirm=self._lock.confirm)
         except StoreError as error:
             logger.warning("a journal stays", extra={"series": str(self.shelf.series), "error": str(error)})
 
@@ -341,3 +381,8 @@ class Writer:
             self.bury(damage)
         except StoreError as error:
             logger.warning("days wait to be merged", extra={"series": str(self.shelf.series), "error": str(error)})
+
+
+def _newest(files: Files) -> Span:
+    """Return the file that live candles go beside."""
+    return max(files, key=lambda span: (span.start, span.is_day))

@@ -99,8 +99,9 @@ class RecordingDisk(Disk):
         super().replace(source, target)
 
     def unlink(self, path: Path) -> None:
-        self.operations.append(Operation("unlink", path))
+        # Not all that are to go are there.
         super().unlink(path)
+        self.operations.append(Operation("unlink", path))
 
     def fsync_folder(self, folder: Path) -> None:
         self.operations.append(Operation("fsync_folder", folder))
