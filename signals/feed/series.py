@@ -141,7 +141,7 @@ class SeriesWork:
         self._teller.forming(update.candle, self._tracker.preview(update.candle) if is_next else Facts(self.series))
 
     def settle(self) -> None:
-        """Write down how far was told, fold the candles' journals, read ahead: work that no browser is to wait for.
+        """Write down how far was told, fold the journals, read ahead: work that no browser is to wait for.
 
         Until then a restart comes back to what was told, finds it in the ledger, and does not tell it again.
         """
@@ -150,7 +150,7 @@ class SeriesWork:
                 settle(self._unsettled[0])
                 del self._unsettled[0]
             self._around.store.fold(self.series)
-        self._tracker.prepare()
+            self._tracker.prepare()
         self.is_settled = True
 
     def close(self) -> None:
@@ -179,7 +179,7 @@ class SeriesWork:
                 stored = self._around.store.read(self.series, start=first, end=last + 1)
                 self._doubt(list(candles), stored=stored)
                 candles = stored
-            facts = self._tracker.advance(candles)
+            facts = self._tracker.advance(candles, edit=merged.edit)
             older, facts = _split(facts, int(candles.open_time[0]))
             moment = timezone.now()
             old_rows = self._publish(older, now=moment, late=True)

@@ -26,14 +26,14 @@ from signals.log.generations import (
     series_lock,
 )
 from signals.log.journal import NAME as JOURNAL
-from signals.log.journal import Frame, JournalReader, Opening, pack, status_of, write_journal
+from signals.log.journal import Frame, JournalReader, Opening, append, status_of, write_journal
 from signals.log.publication import publish_again_from
 from signals.log.rows import UNSET
 from signals.log.states import Detectors, candles_checksum
 
 logger = logging.getLogger(__name__)
 
-# The journal is merged into the month files when it has this many candles, or at the next candle after this long.
+# The journal is merged into the month files when it has this many candles, or in a quiet moment after this long.
 _MERGE_FRAMES = 512
 _MERGE_SECONDS = 300.0
 # A fold of more candles than this is written to the month files at once.
@@ -83,8 +83,8 @@ class SeriesLog:
             candles = self._store.read(self.series, start=self._detectors.through + 1, end=None)
             return self._append(candles, edit)
 
-    def advance(self, candles: Candles) -> Frame | None:
-        """Fold candles that were just stored.
+    def advance(self, candles: Candles, *, edit: int) -> Frame | None:
+        """Fold candles that were just stored; ``edit`` is the store's number after that.
 
         Returns
         -------
@@ -93,8 +93,7 @@ class SeriesLog:
             earlier changed): then this was ``catch_up``.
         """
         with self._writing():
-            is_current = self._is_open() and self._store.edit(self.series) == self._edit
-            if is_current:
+            if self._is_open() and edit == self._edit:
                 return self._append(candles.between(self._detectors.through + 1, None), self._edit)
         self.catch_up()
         return None
@@ -102,6 +101,11 @@ class SeriesLog:
     def preview(self, candle: Candle) -> Frame:
         """Return the facts of a candle that is still forming; they are not kept."""
         return self._detectors.preview(candle)
+
+    def merge_when_due(self) -> None:
+        """Merge the journal into the month files, if that was long ago: for when nobody waits."""
+        if self._frames and time.monotonic() - self._merged_at > _MERGE_SECONDS:
+            self.merge()
 
     def merge(self) -> None:
         """Merge the journal into the month files."""
@@ -176,11 +180,9 @@ class SeriesLog:
         if len(candles) > _BULK_CANDLES:
             self._merge([frame])
             return frame
-        with (self._folder / JOURNAL).open("ab", buffering=0) as file:
-            file.write(pack(frame))
-        self._seen = status_of(self._folder)
+        self._seen = append(self._folder, frame)
         self._frames += 1
-        if self._frames >= _MERGE_FRAMES or time.monotonic() - self._merged_at > _MERGE_SECONDS:
+        if self._frames >= _MERGE_FRAMES:
             self._merge([])
         return frame
 

@@ -128,15 +128,25 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def series_lock(root: Path, series: SeriesKey) -> Iterator[None]:
     """Hold the series' lock: one writer at a time, of all threads and processes. Readers take none."""
     folder = series_folder(root, series)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
+    try:
+        descriptor = _open_lock(folder)
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _open_lock(folder)
+    try:
         deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
-        while not _locked(file.fileno()):
+        while not _locked(descriptor):
             if time.monotonic() > deadline:
                 logger.warning("the lock of a signal log was not released", extra={"series": str(series)})
                 break
             time.sleep(0.002)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(folder: Path) -> int:
+    return os.open(f"{folder}/.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def _locked(descriptor: int) -> bool:

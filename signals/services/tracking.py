@@ -70,12 +70,12 @@ class Tracker:
         return self._unpublished()
 
     @mends
-    def advance(self, candles: Candles) -> Facts:
-        """Judge candles that were just stored; return their facts.
+    def advance(self, candles: Candles, *, edit: int) -> Facts:
+        """Judge candles that were just stored; return their facts. ``edit`` is the store's number after that.
 
         When candles that were judged earlier have changed, or none were judged yet, this is ``catch_up``.
         """
-        frame = self._log.advance(candles)
+        frame = self._log.advance(candles, edit=edit)
         if frame is None or not self._has_caught_up:
             return self.catch_up()
         signals = list(told_new(self.series, frame.signals, self._version))
@@ -90,7 +90,8 @@ class Tracker:
 
     @mends
     def prepare(self) -> None:
-        """Read from the log what marks of the next candles will need: it takes ten times as long as a candle."""
+        """Do what the next candles would have to wait for: tidy the log, and read what their marks will need of it."""
+        self._log.merge_when_due()
         if self._has_caught_up and not self._names.knows_newest:
             self._names.learn_newest(self._view())
 

@@ -185,8 +185,8 @@ def followed() -> Tracker:
     follower.catch_up()
     for candle in candles.take(slice(400, None)):
         one = Candles.of([candle])
-        candle_store().merge(MINUTES, one, source=Source.STREAM)
-        facts = follower.advance(one)
+        merged = candle_store().merge(MINUTES, one, source=Source.STREAM)
+        facts = follower.advance(one, edit=merged.edit)
         publish(facts, now=NOW, late=False)
         settle(facts)
     return follower

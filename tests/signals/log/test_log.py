@@ -21,8 +21,7 @@ from tests.signals.logging import FULL, SERIES, assert_tells, logged, stored, vi
 def one_by_one(log: SeriesLog, store: CandleStore, candles: Candles, *, step: int = 1) -> None:
     for at in range(0, len(candles), step):
         part = candles.take(slice(at, at + step))
-        store.merge(SERIES, part, source=Source.STREAM)
-        log.advance(part)
+        log.advance(part, edit=store.merge(SERIES, part, source=Source.STREAM).edit)
 
 
 def as_anyone_reads(files: Iterable[Path]) -> pd.DataFrame:
@@ -44,8 +43,7 @@ def test_a_log_written_in_any_pieces_says_what_the_batch_says(tmp_path: Path, se
     log.catch_up()
     while at < len(candles):
         part = candles.take(slice(at, at + int(rng.integers(1, 60))))
-        store.merge(SERIES, part, source=Source.STREAM)
-        log.advance(part)
+        log.advance(part, edit=store.merge(SERIES, part, source=Source.STREAM).edit)
         at += len(part)
         if rng.random() < 0.2:
             log.merge()
@@ -78,6 +76,22 @@ def test_the_journal_is_merged_when_it_is_long(tmp_path: Path, monkeypatch: pyte
     view = view_of(tmp_path)
     assert (view.through - view.base) // 60_000 < 50
     assert_tells(view, candles)
+
+
+def test_the_journal_is_merged_in_a_quiet_moment_when_that_was_long_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles = two_months(130)
+    store, base = stored(tmp_path, candles.first(100)), candles.open_time[99]
+    log = writer(tmp_path, store)
+    log.catch_up()
+    one_by_one(log, store, candles.take(slice(100, None)))
+    log.merge_when_due()
+    assert view_of(tmp_path).base == base
+    monkeypatch.setattr(folding, "_MERGE_SECONDS", 0.0)
+    log.merge_when_due()
+    assert view_of(tmp_path).base == candles.open_time[-1]
+    assert_tells(view_of(tmp_path), candles)
 
 
 def test_a_restart_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,12 +208,12 @@ def test_two_writers_in_turns_write_one_log(tmp_path: Path) -> None:
     writers = [writer(tmp_path), writer(tmp_path)]
     for at in range(100, 250):
         part = candles.take(slice(at, at + 1))
-        store.merge(SERIES, part, source=Source.STREAM)
-        writers[at // 7 % 2].advance(part)
+        edit = store.merge(SERIES, part, source=Source.STREAM).edit
+        writers[at // 7 % 2].advance(part, edit=edit)
         if at % 50 == 0:
             writers[0].merge()
         if at % 3 == 0:
-            writers[1].advance(part)
+            writers[1].advance(part, edit=edit)
     assert_tells(view_of(tmp_path), candles)
 
 

@@ -33,8 +33,7 @@ def follow(root: Path, candles: Candles) -> None:
     last = store.last_time(SERIES)
     for candle in candles.between(None if last is None else last + 1, None):
         one = Candles.of([candle])
-        store.merge(SERIES, one, source=Source.STREAM)
-        log.advance(one)
+        log.advance(one, edit=store.merge(SERIES, one, source=Source.STREAM).edit)
 
 
 def test_writers_killed_at_any_moment_leave_a_log_that_says_what_the_candles_say(tmp_path: Path) -> None:

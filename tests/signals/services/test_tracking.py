@@ -41,8 +41,8 @@ def feed(follower: Tracker, candles: Candles) -> list[Facts]:
     told = []
     for candle in candles:
         one = Candles.of([candle])
-        candle_store().merge(SERIES, one, source=Source.STREAM)
-        told.append(follower.advance(one))
+        merged = candle_store().merge(SERIES, one, source=Source.STREAM)
+        told.append(follower.advance(one, edit=merged.edit))
     return told
 
 
@@ -227,10 +227,10 @@ def test_a_signal_read_before_it_was_followed_is_published_all_the_same(data_roo
     told = []
     for at in range(400, 500):
         one = candles.take(slice(at, at + 1))
-        candle_store().merge(SERIES, one, source=Source.STREAM)
+        merged = candle_store().merge(SERIES, one, source=Source.STREAM)
         if at % 3 == 0:
             Tracker(SERIES, store=CandleStore(data_root), root=data_root).catch_up()
-        told += publish(follower.advance(one), now=NOW, late=False)
+        told += publish(follower.advance(one, edit=merged.edit), now=NOW, late=False)
     found = [row for row in logged(int(candles.open_time[399])) if row.kind in settings.ENV.indicators]
     assert [row.id for row in told] == [row.id for row in found]
 
