@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from redis.asyncio import Redis
@@ -19,21 +20,33 @@ from signals.push.watching import read_watched
 
 logger = logging.getLogger(__name__)
 
-# One step for: is the sender still the leader, was this message numbered before (its answer got lost), which number
-# is next, and keep it. A stream that is new, or was lost, begins at the time in ms: above all its former numbers.
+# One step for a batch: is the sender still the leader, and of each message: was it numbered before (its answer got
+# lost), which number is next, and keep it. A stream that is new, or was lost, begins at the time in ms: above all its
+# former numbers. Keys: the leader's, then each message's stream. Values: epoch, time, how many and for how many
+# seconds to keep, then each message's number of ours and its text.
 _NUMBER = """
-local held = redis.call('HMGET', KEYS[2], 'epoch', 'sent')
-local epoch = tonumber(held[1] or '0')
-if epoch > tonumber(ARGV[1]) then return '-1' end
-if epoch == tonumber(ARGV[1]) and tonumber(held[2] or '0') >= tonumber(ARGV[2]) then return '0' end
-redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'sent', ARGV[2])
-local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-local seq = tonumber(ARGV[3])
-if newest[1] then seq = tonumber(string.match(newest[1][1], '^%d+')) + 1 end
-local text = string.format('%.0f', seq)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], text .. '-0', 'm', ARGV[6])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-return text
+local epoch = tonumber(ARGV[1])
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'sent')
+local leader = tonumber(held[1] or '0')
+if leader > epoch then return false end
+local sent = leader == epoch and tonumber(held[2] or '0') or 0
+local last, answers = {}, {}
+for at = 1, #KEYS - 1 do
+  local key, number = KEYS[at + 1], ARGV[3 + 2 * at]
+  answers[at] = '0'
+  if tonumber(number) > sent then
+    if not last[key] then
+      local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+      last[key] = newest[1] and tonumber(string.match(newest[1][1], '^%d+')) or tonumber(ARGV[2]) - 1
+    end
+    last[key] = last[key] + 1
+    answers[at] = string.format('%.0f', last[key])
+    redis.call('XADD', key, 'MAXLEN', '~', ARGV[3], answers[at] .. '-0', 'm', ARGV[4 + 2 * at])
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'sent', number)
+  end
+end
+for key in pairs(last) do redis.call('EXPIRE', key, ARGV[4]) end
+return answers
 """
 _EXPIRE_SECONDS = 86_400
 _BATCH = 200
@@ -143,7 +156,7 @@ class Publisher:
                     await asyncio.wait_for(news.wait(), pause)
                 continue
             try:
-                batch = await self._publish(redis, number, layer, batch)
+                batch = await self._publish(number, layer, batch)
                 self.error = ""
             except (RedisError, OSError) as error:
                 self._complain(error)
@@ -177,29 +190,28 @@ class Publisher:
             messages.append(_Message(self._numbered, channel, text))
         return messages
 
-    async def _publish(self, redis: Redis, number: Any, layer: Any, batch: list[_Message]) -> list[_Message]:
+    async def _publish(self, number: Any, layer: Any, batch: list[_Message]) -> list[_Message]:
         """Number, keep and tell a batch; return what is left to do."""
         now = time.time_ns() // 1_000_000
-        async with redis.pipeline(transaction=False) as pipeline:
-            for message in batch:
-                await number(
-                    keys=[stream_key(message.channel), self._shard_key],
-                    args=[self._epoch, message.number, now, KEPT, _EXPIRE_SECONDS, message.text],
-                    client=pipeline,
-                )
-            answers = await pipeline.execute()
+        pairs = ((message.number, message.text) for message in batch)
+        answers: list[bytes] | None = await number(
+            keys=[self._shard_key, *(stream_key(message.channel) for message in batch)],
+            args=[self._epoch, now, KEPT, _EXPIRE_SECONDS, *chain.from_iterable(pairs)],
+        )
+        if answers is None:
+            self.is_fenced = True
+            logger.error("another leader publishes; nothing more is sent", extra={"epoch": self._epoch})
+            return []
         told: dict[str, list[tuple[int, str]]] = {}
         for message, answer in zip(batch, answers, strict=True):
-            sequence = int(answer)
-            if sequence < 0:
-                self.is_fenced = True
-                logger.error("another leader publishes; nothing more is sent", extra={"epoch": self._epoch})
-                return []
             self.sent += 1
-            if sequence:
+            if sequence := int(answer):
                 told.setdefault(message.channel, []).append((sequence, message.text))
         for channel, items in told.items():
-            # Whoever misses it finds it in the stream, so a failure here is no reason to number it again.
+            # Whoever misses it finds it in the stream, so a failure here is no reason to number it again; nor does it
+            # hurt when somebody has begun to follow a series just now, and is not known to.
+            if channel.startswith("k:") and not self.is_watched(channel):
+                continue
             await layer.group_send(group_of(channel), {"type": "live.messages", "ch": channel, "items": items})
         return []
 

@@ -49,6 +49,19 @@ def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis") -> None:
     assert abs(numbers[-1] - 700 - time.time() * 1000) < 60_000
 
 
+def test_each_channel_has_numbers_of_its_own_however_they_come_together(redis: "Redis") -> None:
+    publisher = Publisher(URL, epoch=1)
+    for number in range(60):
+        publisher.send(f"k:S{number % 3}:1m", f'"{number}"')
+    publisher.start()
+    eventually(lambda: publisher.sent == 60)
+    publisher.close()
+    for channel in range(3):
+        rows = kept(redis, f"k:S{channel}:1m")
+        assert [text for _, text in rows] == [b'"%d"' % number for number in range(channel, 60, 3)]
+        assert [sequence - rows[0][0] for sequence, _ in rows] == list(range(20))
+
+
 def test_numbers_go_on_after_a_restart(redis: "Redis") -> None:
     for epoch in (1, 2, 3):
         publisher = start(epoch)
