@@ -31,6 +31,9 @@ _CONNECT_PATIENCE = 3.0
 _FAST_THREADS, _SLOW_THREADS = 2, 4
 # Previews and the like that may wait for their turn: what is more would only be old when it is told.
 _MOST_WAITING = 16
+# While more than this many candles are under way, one without a signal lets those with one pass for this long: to look
+# whether it has one takes a tenth of what it takes to store and tell it.
+_CROWD, _PATIENCE_SECONDS = 2, 0.5
 _CLOSING_SECONDS = 0.7
 _WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"
 # When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
@@ -188,8 +191,10 @@ class Feed:
         elif job == Job.TAKE:
             updates = list(followed.held)
             followed.held.clear()
+            is_patient = len(self._taking) > _CROWD and not work.has_news(updates)
+            patience = _PATIENCE_SECONDS if is_patient else 0.0
             self._taking.add(key)
-            self._fast.submit(key, lambda: self._take(followed, updates), is_urgent=True)
+            self._fast.submit(key, lambda: self._take(followed, updates), is_urgent=True, patience=patience)
         elif job == Job.REFRESH:
             followed.is_edited = False
             self._slow.submit(key, work.refresh)

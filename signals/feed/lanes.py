@@ -3,6 +3,7 @@
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,10 @@ class Done:
 
 
 class Lane:
-    """Some daemon threads that do jobs as they came, urgent ones first. They hold up no exit of the process."""
+    """Some daemon threads that do jobs as they fall due, urgent ones first. They hold up no exit of the process."""
 
     def __init__(self, name: str, *, threads: int, tell: Callable[[Done], None]) -> None:
-        self._jobs: queue.PriorityQueue[tuple[bool, int, Any, Callable[[], Any]]] = queue.PriorityQueue()
+        self._jobs: queue.PriorityQueue[tuple[bool, float, int, Any, Callable[[], Any]]] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._tell = tell
         self._is_closing = False
@@ -33,9 +34,12 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, name: Any, job: Callable[[], Any], *, is_urgent: bool = False) -> None:
-        """Do ``job``, then tell that it is done under ``name``."""
-        self._jobs.put((not is_urgent, next(self._numbers), name, job))
+    def submit(self, name: Any, job: Callable[[], Any], *, is_urgent: bool = False, patience: float = 0.0) -> None:
+        """Do ``job``, then tell that it is done under ``name``.
+
+        Others that come within ``patience`` seconds, and have none themselves, go before it.
+        """
+        self._jobs.put((not is_urgent, time.monotonic() + patience, next(self._numbers), name, job))
 
     @property
     def waiting(self) -> int:
@@ -54,7 +58,7 @@ class Lane:
     def _work(self) -> None:
         try:
             while True:
-                _, _, name, job = self._jobs.get()
+                _, _, _, name, job = self._jobs.get()
                 if self._is_closing:
                     return
                 try:

@@ -88,6 +88,13 @@ class SeriesWork:
         """Whether anybody looks at its candles, and so at a preview."""
         return self._teller.is_watched
 
+    def has_news(self, updates: Sequence[CandleUpdate]) -> bool:
+        """Say whether live candles would tell a signal; nothing is kept. Where that is not to be seen, they may."""
+        through, candle = self.through, updates[0].candle
+        if len(updates) > 1 or through is None or candle.open_time != through + self.series.timeframe.milliseconds:
+            return True
+        return self._tracker.has_news(candle)
+
     def take(self, updates: Sequence[CandleUpdate]) -> Taken:
         """Take live closed candles: store them durably, judge them, publish and tell what they mean."""
         step, through = self.series.timeframe.milliseconds, self.through

@@ -143,6 +143,10 @@ _KINDS = tuple(kind.name for kind in Kind)
 _MARKS = tuple(mark.name.lower() for mark in Mark)
 
 
+def kind_name(code: int) -> str:
+    return _KINDS[code]
+
+
 def mark_name(code: int) -> str:
     return _MARKS[code]
 

@@ -13,7 +13,7 @@ from signals.engine.layout import RecordArray
 from signals.log import LogView, MarkRow, SeriesLog, SignalLog, SignalRow
 from signals.log.journal import Frame
 from signals.log.publication import Publication, publication, set_publication
-from signals.log.rows import SCALE_NAMES, mark_name, told_new
+from signals.log.rows import SCALE_NAMES, kind_name, mark_name, told_new
 from signals.selectors.logs import mends
 from signals.services.naming import Names
 
@@ -105,6 +105,11 @@ class Tracker:
             # The log is just being replaced; the next preview has names again.
             marks = []
         return Facts(self.series, signals, marks)
+
+    def has_news(self, candle: Candle) -> bool:
+        """Say whether a candle would tell a signal to be published if it closed now. Nothing is kept."""
+        kinds = self._log.preview(candle).signals["kind"]
+        return any(kind_name(kind) in settings.ENV.indicators for kind in kinds)
 
     def close(self) -> None:
         """Merge the journal into the Parquet files, so that readers without our code see all."""

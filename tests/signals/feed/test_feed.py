@@ -10,6 +10,7 @@ import pytest
 from markets.candles import Candle
 from markets.exchanges import CandleUpdate
 from markets.series import SeriesKey
+from signals.feed import feed as feed_module
 from signals.feed.feed import Feed
 from signals.feed.followed import Followed, Job
 from signals.feed.series import Taken
@@ -23,15 +24,20 @@ OPEN = 1_717_243_200_000
 class Work:
     """Stands for the work of a series and notes what is asked of it."""
 
-    def __init__(self) -> None:
-        self.done: list[str] = []
+    def __init__(self, done: list[str] | None = None, *, name: str = "take", is_news: bool = False) -> None:
+        self.done: list[str] = done if done is not None else []
+        self.name, self.is_news = name, is_news
         self.is_watched = self.is_settled = True
 
     def preview(self, update: CandleUpdate) -> None:
         self.done.append("preview")
 
+    def has_news(self, updates: list[CandleUpdate]) -> bool:
+        assert len(updates) == 1
+        return self.is_news
+
     def take(self, updates: list[CandleUpdate]) -> Taken:
-        self.done.append("take")
+        self.done.append(self.name)
         return Taken(updates[-1].candle.open_time, len(updates))
 
 
@@ -72,6 +78,32 @@ def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:
     feed._go_round(time.monotonic())
     eventually(lambda: other.done == ["preview"])
     feed._fast.close()
+
+
+def test_in_a_crowd_candles_with_a_signal_go_first_and_the_others_soon_after(feed: Any) -> None:
+    done: list[str] = []
+    is_over, is_all_over = threading.Event(), threading.Event()
+    for each in (is_over, is_all_over):
+        feed._fast.submit("other work", each.wait, is_urgent=True)
+
+    def close(number: int, *, is_news: bool) -> None:
+        key = SeriesKey.parse(f"S{number}USDT:1m")
+        work: Any = Work(done, name=str(number), is_news=is_news)
+        feed.series[key] = followed = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+        followed.note_update(update(is_closed=True))
+        feed._begin_next(key, time.monotonic())
+
+    # The first three are no crowd, so nobody asks what they tell.
+    for number, is_news in enumerate((False, False, False, False, True, False, True)):
+        close(number, is_news=is_news)
+    waits_since = time.monotonic()
+    eventually(lambda: time.monotonic() - waits_since > feed_module._PATIENCE_SECONDS)
+    close(7, is_news=True)
+    is_over.set()
+    eventually(lambda: len(done) == 8)
+    is_all_over.set()
+    feed._fast.close()
+    assert done == ["0", "1", "2", "4", "6", "3", "5", "7"]
 
 
 def test_a_lane_that_is_full_takes_no_further_preview(feed: Any) -> None:

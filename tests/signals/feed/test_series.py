@@ -338,6 +338,24 @@ def test_a_forming_candle_is_previewed_and_never_judged(rig: Rig) -> None:
     assert any(message["signals"] for message in forming)
 
 
+def test_whether_a_candle_has_news_is_known_before_it_is_stored(rig: Rig) -> None:
+    for index in range(HISTORY, LENGTH):
+        has_news = rig.work.has_news([rig.exchange.update(index)])
+        known = len(rig.ledger)
+        rig.live(index)
+        assert (len(rig.ledger) > known) == has_news
+    assert rig.told() == rig.batch()
+    assert {kind for _, kind, *_ in rig.told()} <= set(settings.ENV.indicators)
+
+
+def test_candles_that_do_not_follow_at_once_may_have_news(rig: Rig) -> None:
+    updates = [rig.exchange.update(index) for index in range(HISTORY - 1, HISTORY + 3)]
+    assert rig.work.has_news(updates[1:3])
+    assert rig.work.has_news([updates[0]])
+    assert rig.work.has_news([updates[2]])
+    assert rig.new_work().has_news([updates[1]])
+
+
 def test_a_forming_candle_that_is_over_is_not_told(rig: Rig) -> None:
     rig.live(HISTORY)
     rig.ears.messages.clear()
