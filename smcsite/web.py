@@ -26,15 +26,20 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     config = configuration("smcsite.asgi:application", host=environment.api_host, port=environment.api_port)
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        # From its start on uvicorn minds these signals, and raises them again when it has closed.
+        if not server.started:
+            sys.exit(0)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end)
     # All views now, so that the first page need not wait for them. What is loaded stays, and Python's search for cycles
     # would stop every socket for a tenth of a second to look at it.
     config.load()
     import_module("smcsite.urls")
     gc.freeze()
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal again when it has closed; without these the exit code would be the signal's.
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
     with contextlib.suppress(asyncio.CancelledError):
         server.run()
     return 0 if server.started else 1
