@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +34,17 @@ def same(one: Candles, other: Candles) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
+def everything(store: CandleStore, series: SeriesKey = MINUTE) -> Candles:
+    return store.read(series, start=None, end=None)
+
+
 def folder(store: CandleStore, series: SeriesKey = MINUTE) -> Path:
     return folder_of(store.root, series)
+
+
+def python(text: str, *arguments: object) -> list[str]:
+    """Return the command that runs an indented text as a program."""
+    return [sys.executable, "-c", textwrap.dedent(text), *map(str, arguments)]
 
 
 def leftovers(root: Path) -> list[str]:

@@ -13,13 +13,9 @@ from markets.errors import StoreError
 from markets.series import SeriesKey
 from markets.store import CandleStore, Source, files
 from markets.store.layout import MANIFEST
-from tests.markets.store.disks import MINUTE, folder, leftovers, oracle, same
+from tests.markets.store.disks import MINUTE, everything, folder, leftovers, oracle, same
 
 FULL = os.environ.get("SMC_FULL") == "1"
-
-
-def everything(store: CandleStore) -> Candles:
-    return store.read(MINUTE, start=None, end=None)
 
 
 def filled(root: Path, n: int = 3000) -> tuple[CandleStore, Candles]:

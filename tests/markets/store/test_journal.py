@@ -19,15 +19,11 @@ from markets.store.disk import Disk, append, empty
 from markets.store.journal import ROW_BYTES, pack
 from markets.store.shelf import Shelf
 from tests.factories import walk
-from tests.markets.store.disks import MINUTE, SEED, folder, oracle, same
+from tests.markets.store.disks import MINUTE, SEED, everything, folder, oracle, same
 
 HOUR = SeriesKey.of("BTCUSDT", "1h")
 FILED, STORED = 50, 55
 DAY = "2023-11-14"
-
-
-def everything(store: CandleStore, series: SeriesKey = MINUTE) -> Candles:
-    return store.read(series, start=None, end=None)
 
 
 def filed(root: Path, name: str = DAY) -> Candles:

@@ -10,11 +10,7 @@ import pytest
 from markets.candles import Candle, Candles
 from markets.store import CandleStore, Source
 from markets.store.layout import LOCK
-from tests.markets.store.disks import MINUTE, SEED, folder, oracle, same
-
-
-def everything(store: CandleStore) -> Candles:
-    return store.read(MINUTE, start=None, end=None)
+from tests.markets.store.disks import MINUTE, SEED, everything, folder, oracle, same
 
 
 def told(store: CandleStore, candles: Candles, start: int, stop: int | None = None) -> int:
