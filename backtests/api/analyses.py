@@ -15,14 +15,8 @@ from backtests.api.runs import owner_of, require_pairs
 from backtests.engine.methods import METHODS, estimate
 from backtests.models import Analysis, Method
 from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, compared, settle
-from backtests.serializers import (
-    AnalysisRequest,
-    AnalysisSerializer,
-    BandsQuery,
-    CompareQuery,
-    EstimateSerializer,
-    SweepRequest,
-)
+from backtests.serializers.answers import AnalysisSerializer, EstimateSerializer
+from backtests.serializers.questions import AnalysisRequest, BandsQuery, CompareQuery, SweepRequest
 from backtests.services.analysing import new_analysis, result_of
 from backtests.tasks import submit_analysis
 from markets.api.answers import json_answer

@@ -15,19 +15,16 @@ from rest_framework.views import APIView
 from backtests.models import Backtest
 from backtests.reports import EQUITY, TRADES, csv_chunks, read_columns, row_count
 from backtests.selectors import MAX_CANDLES, all_backtests, backtests, cost_of, report_folder, settle
-from backtests.serializers import (
-    BacktestQuery,
-    BacktestRequest,
+from backtests.serializers.answers import (
     BacktestRowSerializer,
     BacktestSerializer,
-    DryRunQuery,
     EquitySerializer,
     EstimateSerializer,
-    RowsQuery,
     TradeSerializer,
     report_links,
     rows_json,
 )
+from backtests.serializers.questions import BacktestQuery, BacktestRequest, DryRunQuery, RowsQuery
 from backtests.services.running import new_backtest, run_now
 from backtests.tasks import submit_backtest
 from markets.api.answers import Columns, chunk_answer, file_answer, json_answer, unchanged_answer
