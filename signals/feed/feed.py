@@ -31,8 +31,8 @@ _CONNECT_PATIENCE = 3.0
 _FAST_THREADS, _SLOW_THREADS = 2, 4
 # Previews and the like that may wait for their turn: what is more would only be old when it is told.
 _MOST_WAITING = 16
-# While more than this many candles are under way, one without a signal lets those with one pass for this long: to look
-# whether it has one takes a tenth of what it takes to store and tell it.
+# While more than this many candles are under way, one without a signal lets those with one pass for this long. To look
+# whether it has one takes a quarter of what it takes to store and tell it, and two of three have none.
 _CROWD, _PATIENCE_SECONDS = 2, 0.5
 _CLOSING_SECONDS = 0.7
 _WISHES, _READER, _IDLE, _PAIRS = "wishes", "reader", "idle", "pairs"

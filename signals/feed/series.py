@@ -89,7 +89,7 @@ class SeriesWork:
         return self._teller.is_watched
 
     def has_news(self, updates: Sequence[CandleUpdate]) -> bool:
-        """Say whether live candles would tell a signal; nothing is kept. Where that is not to be seen, they may."""
+        """Say whether live candles would tell a signal, True where only taking them can show that. Nothing is kept."""
         through, candle = self.through, updates[0].candle
         if len(updates) > 1 or through is None or candle.open_time != through + self.series.timeframe.milliseconds:
             return True
