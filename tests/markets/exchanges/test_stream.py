@@ -5,8 +5,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,100 +13,25 @@ from pathlib import Path
 import pytest
 
 from markets.errors import ExchangeUnavailableError, InvalidInputError
-from markets.exchanges import CandleUpdate, Connected, StreamEvent
+from markets.exchanges import CandleUpdate, Connected
 from markets.exchanges.backoff import ConnectBudget
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.binance_stream import BinanceStream
 from markets.exchanges.limits import RequestBudget
 from markets.exchanges.stream_timing import StreamTiming
 from markets.series import SeriesKey
+from tests.markets.exchanges.listening import BTC, ETH, MINUTE, QUICK, listening, rises_by_minutes
 from tests.replaying import START, LocalReplay, replay
 from tests.waiting import eventually
 
-MINUTE = 60_000
-BTC, ETH = SeriesKey.of("BTCUSDT", "1m"), SeriesKey.of("ETHUSDT", "1m")
-QUICK = StreamTiming(
-    send_gap_seconds=0.02,
-    backoff_first_seconds=0.05,
-    backoff_cap_seconds=0.1,
-    open_seconds=2.0,
-    reply_seconds=0.5,
-    proven_seconds=0.2,
-    silence_ms=30_000,
-    silence_seconds=0.5,
-    overdue_seconds=0.2,
-    takeover_seconds=0.5,
-    connects=10_000,
-)
 IS_FULL = os.environ.get("SMC_FULL") == "1"
 SEEDS, SWEPT_MINUTES = (range(200), 30) if IS_FULL else (range(2), 20)
-# 8 kinds, 50 frames at once: 10,000 frames beside 1,000 candles when all are asked for.
-FRAMES, PORTIONS, VALID = (50, 25, 1_000) if IS_FULL else (50, 1, 200)
-
-
-class Listener:
-    """What a stream has said, kept by series."""
-
-    def __init__(self, stream: BinanceStream) -> None:
-        self.stream = stream
-        self.closed: dict[SeriesKey, list[CandleUpdate]] = {}
-        self.forming: dict[SeriesKey, int] = {}
-        self.connected = 0
-
-    def take(self, event: StreamEvent | None) -> None:
-        if isinstance(event, Connected):
-            self.connected += 1
-        elif isinstance(event, CandleUpdate):
-            if event.is_closed:
-                self.closed.setdefault(event.series, []).append(event)
-            else:
-                self.forming[event.series] = self.forming.get(event.series, 0) + 1
-
-    def until(self, moment: int, *series: SeriesKey, seconds: float = 30.0) -> None:
-        """Listen until each of ``series`` has said that the candle of ``moment`` closed."""
-        deadline = time.monotonic() + seconds
-        while any(not self.closed.get(each) or self.last(each) < moment for each in series):
-            assert time.monotonic() < deadline, f"no candle of {moment} within {seconds:g} s: {self.stream.health}"
-            self.take(self.stream.next_event(0.05))
-
-    def until_true(self, what: str) -> None:
-        self.wait(lambda: getattr(self.stream.health, what))
-
-    def wait(self, condition: Callable[[], object], *, seconds: float = 30.0) -> None:
-        """Listen until something is true."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {self.stream.health}"
-            self.take(self.stream.next_event(0.05))
-
-    def last(self, series: SeriesKey) -> int:
-        return self.closed[series][-1].candle.open_time
-
-    def times(self, series: SeriesKey) -> list[int]:
-        return [event.candle.open_time for event in self.closed[series]]
-
-
-@contextmanager
-def listening(market: LocalReplay, *series: SeriesKey, timing: StreamTiming = QUICK) -> Iterator[Listener]:
-    exchange = BinanceExchange(
-        market.url, market.ws_url, market.url, budget=RequestBudget(None), reconnect_delay=0.05, timing=timing
-    )
-    stream = exchange.open_stream()
-    try:
-        stream.subscribe(series)
-        yield Listener(stream)
-    finally:
-        stream.close()
 
 
 @pytest.fixture
 def market() -> Iterator[LocalReplay]:
     with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=600.0) as exchange:
         yield exchange
-
-
-def rises_by_minutes(times: list[int]) -> bool:
-    return times == list(range(times[0], times[-1] + MINUTE, MINUTE))
 
 
 def test_closed_candles_come_once_in_order_and_as_the_exchange_has_them(market: LocalReplay) -> None:
@@ -184,93 +108,6 @@ def test_stream_server_shutdown(market: LocalReplay) -> None:
         assert rises_by_minutes(heard.times(BTC))
         assert rises_by_minutes(heard.times(ETH))
         assert heard.stream.health.reconnects == 0
-
-
-@pytest.fixture(scope="class")
-def running() -> Iterator[tuple[LocalReplay, Listener]]:
-    with replay(symbols=["BTCUSDT", "ETHUSDT"], speed=600.0) as market, listening(market, BTC, ETH) as heard:
-        heard.until(START + MINUTE, BTC, ETH)
-        yield market, heard
-
-
-class TestBadFrames:
-    """No bad frame ends the connection or becomes a candle. One stream hears them all, one kind after the other."""
-
-    def check(self, running: tuple[LocalReplay, Listener], verb: str) -> list[int]:
-        """Let the fault strike twice; return the times that were said of its pair since."""
-        market, heard = running
-        already = len(heard.times(BTC))
-        number = market.fault(verb, symbol="BTCUSDT", count=2)["id"]
-        heard.wait(lambda: next(each for each in market.faults() if each["id"] == number)["struck"] == 2)
-        market.clear_faults(number)
-        heard.until(heard.last(ETH) + 3 * MINUTE, ETH)
-        heard.until(heard.last(ETH), BTC)
-        assert rises_by_minutes(heard.times(ETH))
-        said = heard.closed[BTC][already:]
-        times = [event.candle.open_time for event in said]
-        truth = {candle.open_time: candle for candle in market.oracle(BTC, min(times), max(times) + MINUTE)}
-        assert all(truth[event.candle.open_time] == event.candle for event in said)
-        assert heard.stream.health.reconnects == 0
-        return times
-
-    def test_dup_closed_idempotent(self, running: tuple[LocalReplay, Listener]) -> None:
-        """F08."""
-        assert rises_by_minutes(self.check(running, "dup"))
-
-    def test_out_of_order(self, running: tuple[LocalReplay, Listener]) -> None:
-        """F09: a candle of before is handed on, for it may be a late one; the store knows it already."""
-        self.check(running, "old_bar")
-
-    @pytest.mark.parametrize("verb", ["corrupt", "truncate", "bad_number"])
-    def test_a_spoiled_frame_is_passed_over(self, running: tuple[LocalReplay, Listener], verb: str) -> None:
-        times = self.check(running, verb)
-        assert times == sorted(set(times))
-
-    def test_ohlc_invariants(self, running: tuple[LocalReplay, Listener]) -> None:
-        """F14: a high below the low."""
-        times = self.check(running, "bad_ohlc")
-        assert times == sorted(set(times))
-
-    def test_off_grid(self, running: tuple[LocalReplay, Listener]) -> None:
-        """F15: an open time 14 seconds off."""
-        times = self.check(running, "offset")
-        assert all(each % MINUTE == 0 for each in times)
-        assert times == sorted(set(times))
-
-    def test_future_candle_rejected(self, running: tuple[LocalReplay, Listener]) -> None:
-        """F48: a closed candle of tomorrow is counted and never said."""
-        _, heard = running
-        before = heard.stream.health.rejected_candles
-        times = self.check(running, "future")
-        assert heard.stream.health.rejected_candles >= before + 2
-        assert rises_by_minutes(times)
-
-
-def test_ws_malformed_10k(caplog: pytest.LogCaptureFixture) -> None:
-    """P09, F12: every broken frame is counted, every candle beside them is heard, and the log stays readable."""
-    kinds = ("json", "truncated", "array", "scalar", "not_an_object", "empty", "nested", "binary")
-    series = [SeriesKey.of(f"S{number}USDT", "1m") for number in range(50)]
-    with replay(symbols=[each.symbol for each in series], speed=300.0) as market, listening(market, *series) as heard:
-        heard.until(START, *series)
-        first, began = max(heard.last(each) for each in series), time.monotonic()
-        for kind in kinds * PORTIONS:
-            wanted = heard.stream.health.rejected_frames + FRAMES
-            market.fault("garbage", frames=FRAMES, kind=kind, seed=3, count=1)
-            heard.wait(partial(_has_rejected, heard, wanted))
-        heard.until(first + VALID // len(series) * MINUTE, *series)
-        seconds = time.monotonic() - began
-        assert heard.stream.health.rejected_frames == FRAMES * PORTIONS * len(kinds)
-        assert heard.stream.health.reconnects == 0
-        for each in series:
-            times = heard.times(each)
-            said = [event.candle for event in heard.closed[each]]
-            assert said == list(market.oracle(each, times[0], times[-1] + MINUTE))
-    complaints = [record for record in caplog.records if record.message == "frames rejected"]
-    assert 1 <= len(complaints) <= seconds + 2
-
-
-def _has_rejected(heard: Listener, frames: int) -> bool:
-    return heard.stream.health.rejected_frames >= frames
 
 
 def test_stream_single_symbol_mute(market: LocalReplay) -> None:
