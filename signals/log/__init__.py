@@ -9,7 +9,8 @@ Everything here follows from the stored candles, so whatever a crash leaves behi
 """
 
 from signals.log.folding import SeriesLog
-from signals.log.reading import LogView, SignalLog
+from signals.log.reading import SignalLog
 from signals.log.rows import MarkRow, SignalRow
+from signals.log.views import LogView
 
 __all__ = ["LogView", "MarkRow", "SeriesLog", "SignalLog", "SignalRow"]

@@ -20,8 +20,8 @@ from signals.engine.kinds import STATUS_TEXT
 from signals.engine.layout import RecordArray
 from signals.log import LogView, SignalRow
 from signals.log.months import month_of, month_start
-from signals.log.reading import LifeArray, Month
 from signals.log.rows import SCALE_NAMES, UNSET, SignalId
+from signals.log.views import LifeArray, Month
 from signals.selectors.context import course_of
 from signals.selectors.logs import fresh_view, mends, stored_series
 

@@ -7,8 +7,8 @@ from markets.series import SeriesKey
 from signals.engine.kinds import Kind, Mark
 from signals.engine.layout import RecordArray
 from signals.log import LogView
-from signals.log.reading import Month
 from signals.log.rows import UNSET, told_id
+from signals.log.views import Month
 
 _MOST_KEPT = 1_000
 # Of what was found before: by far most marks are made on these.
