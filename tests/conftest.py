@@ -22,7 +22,10 @@ _LOCAL = ("127.", "::1", "localhost")
 # the machine code that is being compiled meanwhile. Whatever is not here takes seconds.
 LONG = (
     "markets/exchanges/test_stream.py", "markets/store/test_durability.py", "markets/replay/test_stream_faults.py",
-    "markets/services/test_backfilling.py", "markets/replay/test_streams.py", "markets/exchanges/test_rest.py",
+    "markets/services/test_backfilling.py", "markets/store/test_full_disk.py", "markets/replay/test_streams.py",
+    "markets/store/test_concurrency.py", "markets/exchanges/test_rest.py", "markets/store/test_left.py",
+    "markets/store/test_store.py", "markets/replay/test_synthetic.py", "markets/store/test_journal.py",
+    "markets/store/test_foreign.py", "markets/exchanges/test_stream_frames.py",
     "browser/test_whole.py", "operations/test_scale.py", "signals/feed/test_leaders.py", "browser/test_look.py",
     "backtests/test_workers.py", "browser/test_lists.py", "browser/test_chart.py", "smcsite/test_archiving.py",
     "signals/feed/test_processes.py", "browser/test_live.py", "operations/test_faults.py", "signals/log/test_log.py",
