@@ -11,7 +11,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from markets.candles import Candles
 from markets.series import SeriesKey, Timeframe
@@ -150,6 +150,24 @@ def test_check_20_a_run_with_the_usual_values_is_followed_to_its_result(open_pag
     row.locator("a.run-name").click()
     expect(page.get_by_test_id("metric-card")).to_have_count(8)
     expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
+
+
+def test_an_estimate_follows_a_choice_made_while_the_one_before_is_on_its_way(open_page: Opener, live: Stack) -> None:
+    series = store_many(live)
+    page, form = open_form(open_page, live)
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/web/backtest/estimate*", hold_first)
+    page.reload()
+    eventually(lambda: page.evaluate("() => 1") and held)
+    form.locator("#id_timeframe").select_option(series.timeframe.value)
+    expect(form.locator("#estimate")).to_contain_text("35,000 candles")
 
 
 def ask(live: Stack, path: str, **body: Any) -> int:
