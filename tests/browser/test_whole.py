@@ -165,6 +165,7 @@ def test_an_estimate_follows_a_choice_made_while_the_one_before_is_on_its_way(op
 
     page.route("**/web/backtest/estimate*", hold_first)
     page.reload()
+    # The browser hands requests over only while it is asked something.
     eventually(lambda: page.evaluate("() => 1") and held)
     form.locator("#id_timeframe").select_option(series.timeframe.value)
     expect(form.locator("#estimate")).to_contain_text("35,000 candles")
