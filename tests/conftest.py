@@ -4,6 +4,8 @@ import gc
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(reason)
         for item in needy:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no module find what another stored: which of them share a process is chance."""
+    with _data_in(tmp_path_factory.mktemp("module")):
+        yield
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Iterator[Path]:
+    """A data folder of the test's own, for all that finds it by the settings."""
+    with _data_in(tmp_path) as root:
+        yield root
+
+
+def _data_in(folder: Path) -> AbstractContextManager[Path]:
+    # The process that hands out tests needs none of what this imports, and all others wait for it.
+    from tests.folders import data_in
+
+    return data_in(folder)
 
 
 @pytest.fixture(autouse=True)

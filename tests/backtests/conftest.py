@@ -1,12 +1,9 @@
 """Fixtures of the backtests' tests."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from backtests.selectors import report_shelf
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
@@ -14,17 +11,6 @@ from markets.store import Source
 from tests.factories import walk
 
 COUNT = 3_000
-
-
-@pytest.fixture
-def data_root(tmp_path: Path, settings: Any) -> Iterator[Path]:
-    """A data folder of the test's own, for all that finds it by the settings."""
-    settings.DATA_ROOT, settings.REPORTS_ROOT = tmp_path / "data", tmp_path / "reports"
-    candle_store.cache_clear()
-    report_shelf.cache_clear()
-    yield settings.DATA_ROOT
-    candle_store.cache_clear()
-    report_shelf.cache_clear()
 
 
 @pytest.fixture

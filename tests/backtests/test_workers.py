@@ -19,10 +19,10 @@ from backtests.reports import read_metrics
 from backtests.selectors import read_inputs, report_shelf
 from backtests.services import analysing, running
 from markets.models import Job, JobState
-from markets.selectors import candle_store
 from markets.services import jobs
 from tests.backtests.conftest import store_walk
 from tests.backtests.workers import Workers, await_state, database_file, dispatch, submit
+from tests.folders import data_in
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.processes
@@ -37,20 +37,14 @@ FILES = {"trades.csv", "equity.csv", "metrics.json", "trades.parquet", "equity.p
 def pool(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Iterator[Workers]:
     """One worker for all tests here: it is started anew only where a test ended it."""
     folder = tmp_path_factory.mktemp("workers")
-    former = settings.DATA_ROOT, settings.REPORTS_ROOT
-    settings.DATA_ROOT, settings.REPORTS_ROOT = folder / "data", folder / "reports"
-    candle_store.cache_clear()
-    report_shelf.cache_clear()
-    found = Workers(settings.DATA_ROOT, settings.REPORTS_ROOT)
-    try:
-        with django_db_blocker.unblock(), database_file(found.database):
-            store_walk("BTCUSDT")
-        yield found
-    finally:
-        found.stop()
-        settings.DATA_ROOT, settings.REPORTS_ROOT = former
-        candle_store.cache_clear()
-        report_shelf.cache_clear()
+    with data_in(folder):
+        found = Workers(settings.DATA_ROOT, settings.REPORTS_ROOT)
+        try:
+            with django_db_blocker.unblock(), database_file(found.database):
+                store_walk("BTCUSDT")
+            yield found
+        finally:
+            found.stop()
 
 
 @pytest.fixture

@@ -166,16 +166,14 @@ def test_upgrade_inflight(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.django_db
-def test_dashboard_partial_failure(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dashboard_partial_failure(client: Client, data_root: Path) -> None:
     """F80: a pair whose file is damaged says so in its own row; the page and the other pairs stand."""
-    monkeypatch.setattr(settings, "DATA_ROOT", tmp_path)
-    candle_store.cache_clear()
     series = {name: SeriesKey(name, Timeframe.H1) for name in ("GOODUSDT", "TORNUSDT")}
     for seed, each in enumerate(series.values()):
         ensure_series(each, is_active=True)
         candle_store().merge(each, walk(seed, 200, timeframe=Timeframe.H1), source=Source.FILE)
     candle_store.cache_clear()
-    file = next((tmp_path / "candles/TORNUSDT").rglob("*.parquet"))
+    file = next((data_root / "candles/TORNUSDT").rglob("*.parquet"))
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -184,4 +182,3 @@ def test_dashboard_partial_failure(client: Client, tmp_path: Path, monkeypatch: 
     assert answer.status_code == 200
     assert "GOODUSDT" in page
     assert "TORNUSDT" in page
-    candle_store.cache_clear()

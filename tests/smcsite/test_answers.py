@@ -20,12 +20,16 @@ from django.test import Client, RequestFactory
 
 from markets import errors
 from markets.errors import SmcError
+from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.services.pairs import ensure_series
+from markets.store import Source
+from signals.selectors.logs import fresh_view
 from smcsite import problems
 from smcsite.asgi import application
 from smcsite.logs import JsonFormatter, TextFormatter
 from smcsite.page_errors import PageErrorMiddleware
+from tests.factories import walk
 from tests.smcsite.routes import routes
 from tests.smcsite.securing import SECRETS, environment
 
@@ -326,10 +330,14 @@ async def test_chunked_body_cap() -> None:
     assert (await _post(*[b" " * 16_384] * 4))["status"] == 400
 
 
-def test_get_is_safe(client: Client) -> None:
-    """S14: asking changes nothing, whatever is asked."""
-    ensure_series(SeriesKey.of("BTCUSDT", "15m"))
+def test_get_is_safe(client: Client, data_root: Path) -> None:
+    """S14: asking changes nothing, whatever is asked. The log is only brought up to the candles, as it is here."""
+    series = SeriesKey.of("BTCUSDT", "15m")
+    ensure_series(series)
+    candle_store().merge(series, walk(5, 600, timeframe=series.timeframe), source=Source.FILE)
+    assert fresh_view(series) is not None
     before = _everything()
+    assert {Path(name).suffix for name in before[1]} >= {".parquet", ".log"}
     for route in routes():
         if not route.path.startswith(("/admin/", "/logout")):
             client.get(route.path)

@@ -1,7 +1,6 @@
 """What ``/health`` says when a part is broken, and that ``/healthz`` asks nobody."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +9,12 @@ from django.db import DatabaseError
 from django.test import Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from markets.selectors import candle_store
 from smcsite import health, store_watch
 from smcsite.store_watch import Check
 from tests.smcsite.securing import SECRET
+
+# A store in which no other test put damaged files aside or filled the disk.
+pytestmark = pytest.mark.usefixtures("data_root")
 
 Break = Callable[[pytest.MonkeyPatch], object]
 
@@ -50,17 +51,6 @@ BROKEN: dict[str, tuple[Break, set[str], int]] = {
     "disk": (_full_disk, {"store"}, 503),
     "redis": (_no_redis, {"broker", "cache", "channel_layer"}, 200),
 }
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, settings: Any) -> Iterator[None]:
-    """A store in which no other test put damaged files aside."""
-    settings.DATA_ROOT = tmp_path
-    for each in (candle_store, store_watch.store_watch):
-        each.cache_clear()
-    yield
-    for each in (candle_store, store_watch.store_watch):
-        each.cache_clear()
 
 
 @pytest.mark.django_db

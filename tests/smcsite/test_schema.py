@@ -26,7 +26,6 @@ from schemathesis.pytest._test_builder import build_operation_test
 
 from backtests.engine.spec import BacktestSpec
 from backtests.models import Analysis
-from backtests.selectors import report_shelf
 from backtests.services.running import run_now
 from markets.models import Backfill
 from markets.selectors import candle_store
@@ -34,10 +33,10 @@ from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
 from signals.models import Study
-from signals.selectors.logs import signal_log
 from signals.services import Tracker
 from tests.downloads import body_of
 from tests.factories import walk
+from tests.folders import data_in
 from tests.smcsite.routes import routes
 from tests.smcsite.securing import SECRET
 
@@ -119,10 +118,7 @@ def load() -> Any:
 def market(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A pair with candles and signals, and a job of each kind, for all cases."""
     folder = tmp_path_factory.mktemp("schema")
-    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
-        patch.setattr(settings, "DATA_ROOT", folder / "data")
-        patch.setattr(settings, "REPORTS_ROOT", folder / "reports")
-        _forget()
+    with data_in(folder), django_db_blocker.unblock(), transaction.atomic():
         candle_store().merge(SERIES, walk(5, 600, timeframe=Timeframe.M15), source=Source.FILE)
         ensure_series(SERIES)
         Tracker(SERIES, store=candle_store(), root=settings.DATA_ROOT).catch_up()
@@ -133,12 +129,6 @@ def market(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, djan
         Study.objects.create(pk=STUDY, kind="study", **names)
         yield
         transaction.set_rollback(True)
-    _forget()
-
-
-def _forget() -> None:
-    for each in (candle_store, report_shelf, signal_log):
-        each.cache_clear()
 
 
 SCHEMA = load()

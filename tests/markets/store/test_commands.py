@@ -1,7 +1,6 @@
 """import_candles and verify_store as a user meets them: one line, an exit code, and candles that pages can show."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,7 @@ from tests.factories import shared_file, walk
 from tests.markets.store.disks import folder
 
 QUARTER = SeriesKey.of("BTCUSDT", "15m")
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path: Path, settings: object) -> Iterator[None]:
-    settings.DATA_ROOT = tmp_path / "data"  # type: ignore[attr-defined]
-    candle_store.cache_clear()
-    yield
-    candle_store.cache_clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_root")]
 
 
 def csv(n: int = 300, *, skip: slice = slice(0, 0)) -> str:
@@ -86,7 +77,7 @@ def test_a_file_without_candles_ends_with_1_and_writes_nothing(tmp_path: Path, c
     assert str(tmp_path / "file") in line
     assert "\n" not in line
     assert not Pair.objects.exists()
-    assert not settings.DATA_ROOT.exists()
+    assert not [*settings.DATA_ROOT.iterdir()]
 
 
 def test_bad_arguments_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
