@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from signals.push.processes import RunningProcess, publish_processes
 from smcsite.child import Child, Program
-from smcsite.processes import RunningProcess, publish_processes
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _PROVEN_SECONDS = 30.0

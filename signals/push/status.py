@@ -1,8 +1,6 @@
 """What the stream process says of itself: written by it every second, read by API, pages and sockets."""
 
-import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +10,7 @@ from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from markets.selectors import active_series
+from signals.push.processes import running_processes
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def read_status() -> dict[str, Any]:
         **{name: sum(each[name] for each in told) for name in _SUMS},
         "error": next((each["error"] for each in told if each["error"]), ""),
         "disk_free_bytes": disk_free(),
-        "processes": _processes(),
+        "processes": [{"role": each.role, "pid": each.pid} for each in running_processes(settings.VAR_ROOT)],
         "series": series,
     }
 
@@ -87,25 +86,3 @@ def _silent(symbol: str, timeframe: str) -> dict[str, Any]:
         "symbol": symbol, "timeframe": timeframe, "state": "down", "last_candle": None, "lag_ms": None,
         "error": "the stream worker does not answer",
     }  # fmt: skip
-
-
-def _processes() -> list[dict[str, Any]]:
-    """Return what the supervisors of this folder noted (``smcsite.processes``), without what has ended since."""
-    found = []
-    for path in sorted(settings.VAR_ROOT.glob("processes-*.json")):
-        try:
-            rows = json.loads(path.read_text())
-        except (OSError, ValueError):
-            continue
-        found += [{"role": row["role"], "pid": row["pid"]} for row in rows if _is_alive(row["pid"])]
-    return found
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

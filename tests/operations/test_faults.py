@@ -24,11 +24,11 @@ from markets.services import jobs
 from markets.services.pairs import ensure_series
 from markets.store import Source
 from markets.tasks import submit_backfill
+from signals.push.processes import running_processes
 from smcsite import celery as service
 from smcsite import health, scheduler
 from smcsite.child import Program
 from smcsite.heartbeats import redis_client
-from smcsite.processes import running_processes
 from smcsite.scheduler import LeasedScheduler
 from smcsite.store_watch import DEGRADED, OK, Check
 from smcsite.supervisor import Supervisor

@@ -17,10 +17,10 @@ from django.core.management.base import CommandParser
 
 from markets.errors import ServiceUnavailableError
 from markets.management.base import SmcCommand
+from signals.push.processes import sweep_processes
 from smcsite.child import Program
 from smcsite.embedded import await_server, free_port, plan_server, publish_url
 from smcsite.market_source import can_reach_exchange
-from smcsite.processes import sweep_processes
 from smcsite.supervisor import Supervisor
 from smcsite.web import is_free
 

@@ -1,4 +1,4 @@
-"""Which processes serve this data folder: written by the supervisor, read by the status page and the API."""
+"""Which processes serve this data folder: written by the supervisor, read by API, pages and sockets."""
 
 import json
 import os
