@@ -23,7 +23,7 @@ from markets.errors import (
 )
 from markets.exchanges import SETTLE_MILLISECONDS, PairInfo
 from markets.exchanges.backoff import full_jitter
-from markets.exchanges.limits import RequestBudget
+from markets.exchanges.limits import RequestBudget, moment_after
 from markets.exchanges.transport import Answer, Bounds, Transport
 from markets.exchanges.wire import REST_NAMES, ImpossibleCandleError, MalformedError, read_candle, read_time
 from markets.series import SeriesKey, Timeframe
@@ -210,7 +210,8 @@ class BinanceRest:
             wait = _retry_after(answer)
             self._budget.ban(wait)
             word = "banned" if answer.status == 418 else "rate limited"
-            return RateLimitedError(f"{word} by {self._transport.host} for {wait:.0f} s", retry_after_seconds=wait)
+            text = f"{word} by {self._transport.host} until {moment_after(wait)}"
+            return RateLimitedError(text, retry_after_seconds=wait)
         if answer.status == 451:
             return GeoBlockedError(
                 f"{self._transport.host} refuses this location (451): {message or 'no reason given'}"

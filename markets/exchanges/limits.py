@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from markets.errors import RateLimitedError
+from markets.moments import iso
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,8 @@ class RequestBudget:
                 return
             if verdict.is_banned or time.monotonic() + verdict.wait_seconds > deadline:
                 reason = "the exchange asked us to wait" if verdict.is_banned else "the request budget is used up"
-                raise RateLimitedError(
-                    f"{reason}, {verdict.wait_seconds:.0f} s left", retry_after_seconds=verdict.wait_seconds
-                )
+                wait = verdict.wait_seconds
+                raise RateLimitedError(f"{reason} until {moment_after(wait)}", retry_after_seconds=wait)
             self._sleep(verdict.wait_seconds)
 
     def note_used(self, weight: int) -> None:
@@ -120,6 +120,11 @@ class RequestBudget:
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
             logger.warning("the request budget is not shared: Redis is down", extra={"error": str(error)})
+
+
+def moment_after(seconds: float) -> str:
+    """Return when a wait that begins now is over, by our clock, as ISO 8601 in UTC."""
+    return str(iso(1_000 * round(time.time() + seconds)))
 
 
 class _LocalWindow:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from markets.candles import Gap
-from markets.errors import RateLimitedError
+from markets.errors import ExchangeUnavailableError, RateLimitedError
 from markets.exchanges import CandleUpdate
 from signals.feed.series import Recovered, SeriesWork, Taken
 
@@ -45,7 +45,8 @@ class Followed:
     """One series. Only the feed's thread changes it; all times are the monotonic clock in seconds.
 
     While it ``is_behind``, nothing is judged before REST was asked, at ``ask_at`` at the earliest. ``check_at`` asks
-    REST as well, but holds nothing back until then.
+    REST as well, but holds nothing back until then. Where REST ``is_refused``, as in a ban of hours, the stream goes on
+    without it for as long as each candle follows the one before.
     """
 
     work: SeriesWork
@@ -56,6 +57,7 @@ class Followed:
     previewed_at: float = 0.0
     job: Job | None = None
     is_behind: bool = True
+    is_refused: bool = False
     check_at: float | None = None
     is_edited: bool = False
     is_halted: bool = False
@@ -106,8 +108,9 @@ class Followed:
     def note_taken(self, taken: Taken) -> None:
         self._move(taken.through)
         if taken.count:
-            self.error, self.failures = "", 0
             self.vain = 0
+            if not self.is_refused:
+                self.error, self.failures = "", 0
         self.held.extendleft(reversed(taken.left))
         self.gap = taken.gap
         if taken.gap is not None:
@@ -128,7 +131,7 @@ class Followed:
 
     def note_recovered(self, recovered: Recovered) -> None:
         self._move(recovered.through)
-        self.error, self.failures, self.gap = "", 0, recovered.gap
+        self.error, self.failures, self.gap, self.is_refused = "", 0, recovered.gap, False
         now = time.monotonic()
         if recovered.gap is not None:
             self.is_behind, self.ask_at = True, now + _GAP_SECONDS
@@ -142,6 +145,7 @@ class Followed:
             pause = max(pause, error.retry_after_seconds)
         self.failures += 1
         self.error = f"{type(error).__name__}: {error}"[:300]
+        self.is_refused = isinstance(error, ExchangeUnavailableError)
         self.is_behind, self.ask_at = True, time.monotonic() + pause
         return pause
 
@@ -154,13 +158,21 @@ class Followed:
             return None
         needs = (
             (Job.RECOVER, self.is_behind and now >= self.ask_at),
-            (Job.TAKE, bool(self.held) and not self.is_behind),
+            (Job.TAKE, bool(self.held) and (not self.is_behind or self._goes_on)),
             (Job.RECOVER, self.check_at is not None and now >= self.check_at and not self.is_behind),
             (Job.REFRESH, self.is_edited and not self.is_behind),
             (Job.SETTLE, is_calm and not self.work.is_settled),
             (Job.PREVIEW, is_calm and self._may_preview(now)),
         )
         return next((job for job, is_needed in needs if is_needed), None)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether nothing can be missing before the first candle held back, although REST was not asked."""
+        through, first = self.work.through, self.held[0]
+        if not self.is_refused or through is None:
+            return False
+        return first.candle.open_time <= through + first.series.timeframe.milliseconds
 
     def _may_preview(self, now: float) -> bool:
         return self.forming is not None and now - self.previewed_at >= FORMING_SECONDS and self.work.is_watched
@@ -170,11 +182,13 @@ class Followed:
         is_overdue = self.overdue_since is not None and now - self.overdue_since >= OVERDUE_SECONDS
         if self.is_halted and (is_overdue or not is_connected):
             return State.HALTED
-        if self.error:
+        # By the exchange's clock no candle lacks, whatever REST would say.
+        is_following = self.is_refused and self.through is not None and self.overdue_since is None
+        if self.error and not is_following:
             return State.DOWN
         if self.gap is not None:
             return State.GAPPED
-        if self.is_behind or (self.job == Job.RECOVER and not is_overdue):
+        if (self.is_behind and not is_following) or (self.job == Job.RECOVER and not is_overdue):
             return State.CATCHING_UP
         return State.STALE if is_overdue or not is_connected else State.LIVE
 

@@ -1,5 +1,6 @@
 """The REST client: pages, the settled rule, refusals told to every process, answers that cannot be trusted."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -83,6 +84,7 @@ def test_rest_429_418_honoured(market: LocalReplay, redis: Redis, status: int) -
     with pytest.raises(RateLimitedError) as refused:
         first.server_time(attempts=1)
     assert 20 < refused.value.retry_after_seconds <= 30
+    assert re.search(r"(banned|rate limited) by .* until 20[0-9T:-]+Z", str(refused.value))
     asked = market.status()["requests"]
     with pytest.raises(RateLimitedError):
         second.server_time(attempts=1)

@@ -76,6 +76,30 @@ def test_gap_backfill_after_reconnect(rig: Following, market: LocalReplay) -> No
     assert all(row["is_late"] for row in outage)
 
 
+def test_a_ban_ends_no_stream(rig: Following, market: LocalReplay) -> None:
+    """F28: what closes while the exchange answers no questions for hours is stored, judged and told as it comes."""
+    market.set_clock(now=START + 60 * MINUTE + 30_000, speed=0)
+    rig.start()
+    rig.until_live()
+    made = market.status()["connections_made"]
+    market.fault("http", status=418, retry_after=7_200, path="klines", count=None)
+    market.fault("rst")
+    rig.until(lambda: market.status()["connections_made"] > made)
+    rig.until(lambda: all("until 20" in rig.status(each)["error"] for each in rig.series))
+    began = market.time()
+    market.set_clock(speed=300)
+    rig.until_stored(began + 10 * MINUTE)
+    assert rig.status()["state"] == "live"
+    for each in rig.series:
+        told = rig.status(each)
+        assert told["state"] == "live"
+        assert "until 20" in told["error"]
+        kept = candle_store().read(each, start=began, end=began + 10 * MINUTE)
+        assert [*kept] == [*market.oracle(each, began, began + 10 * MINUTE)]
+        assert rig.feed is not None
+        assert (rig.feed.series[each].through or 0) >= began + 9 * MINUTE
+
+
 def test_missing_close_event(rig: Following, market: LocalReplay) -> None:
     """F10: candles whose closing frame never comes are asked for by REST; the forming ones are no guess at them."""
     rig.start()

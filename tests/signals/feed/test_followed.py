@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from markets.candles import Candle, Gap
-from markets.errors import ExchangeUnavailableError, RateLimitedError
+from markets.errors import ExchangeUnavailableError, RateLimitedError, SmcError, StoreError
 from markets.exchanges import CandleUpdate
 from markets.series import SeriesKey
 from signals.feed import followed as module
@@ -24,9 +24,9 @@ def update(minute: int, *, is_closed: bool = True) -> CandleUpdate:
     return CandleUpdate(SERIES, candle, is_closed, (minute + 1) * MINUTE, time.monotonic())
 
 
-def work(*, is_settled: bool = True, is_watched: bool = True) -> Any:
+def work(*, is_settled: bool = True, is_watched: bool = True, minute: int = 0) -> Any:
     """Return what ``Followed`` asks of a series' work, which is done elsewhere."""
-    return SimpleNamespace(is_settled=is_settled, is_watched=is_watched)
+    return SimpleNamespace(is_settled=is_settled, is_watched=is_watched, through=minute * MINUTE)
 
 
 @pytest.fixture
@@ -111,6 +111,41 @@ def test_failures_are_paused_ever_longer_up_to_a_limit(followed: Followed) -> No
 
 def test_a_pause_the_exchange_asked_for_is_kept(followed: Followed) -> None:
     assert followed.note_failure(RateLimitedError("banned", retry_after_seconds=120)) == 120
+
+
+@pytest.mark.parametrize(
+    "error", [RateLimitedError("banned", retry_after_seconds=7_200), ExchangeUnavailableError("away")]
+)
+def test_the_stream_goes_on_without_rest_for_as_long_as_each_candle_follows(
+    followed: Followed, error: SmcError
+) -> None:
+    followed.note_taken(Taken(MINUTE, 1))
+    followed.work = work(minute=1)
+    followed.note_failure(error)
+    followed.fall_behind()
+    now = time.monotonic()
+    assert followed.next_job(now, is_calm=True) is None
+    followed.note_update(update(2))
+    assert followed.next_job(now, is_calm=True) == Job.TAKE
+    followed.held.clear()
+    followed.note_taken(Taken(2 * MINUTE, 1))
+    followed.work = work(minute=2)
+    assert followed.error
+    assert followed.state(now, is_connected=True) == State.LIVE
+    followed.note_update(update(4))
+    assert followed.next_job(now, is_calm=True) is None
+    followed.note_overdue(now)
+    assert followed.state(now, is_connected=True) == State.DOWN
+    assert followed.next_job(followed.ask_at, is_calm=True) == Job.RECOVER
+    followed.note_recovered(Recovered(3 * MINUTE))
+    assert not followed.error
+
+
+def test_what_failed_for_another_reason_is_mended_before_anything_is_taken(followed: Followed) -> None:
+    followed.work = work(minute=1)
+    followed.note_failure(StoreError("the disk is full"))
+    followed.note_update(update(2))
+    assert followed.next_job(time.monotonic(), is_calm=True) is None
 
 
 def test_too_much_held_back_is_fetched_instead(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
