@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
+from redis import Redis
 from redis.exceptions import RedisError
 
 from markets.selectors import active_series
@@ -35,7 +36,8 @@ def write_status(status: Mapping[str, Any], *, shard: int) -> bool:
 def read_status() -> dict[str, Any]:
     """Return the state of the live path, of all shards together.
 
-    Where no stream process speaks, every series is told as ``down``: silence is not health.
+    Where no stream process speaks, every series is told as ``down``: silence is not health. ``paused`` says that it is
+    we who are silent, not the exchange.
     """
     try:
         told = list(cache.get_many([status_key(shard) for shard in range(1, MOST_SHARDS + 1)]).values())
@@ -56,7 +58,8 @@ def read_status() -> dict[str, Any]:
         "clock_skew_ms": first.get("clock_skew_ms"),
         "lag_ms": first.get("lag_ms", {"p50": None, "p95": None, "p99": None}),
         **{name: sum(each[name] for each in told) for name in _SUMS},
-        "error": next((each["error"] for each in told if each["error"]), ""),
+        "paused": not told,
+        "error": next((each["error"] for each in told if each["error"]), "") if told else _why_paused(),
         "disk_free_bytes": disk_free(),
         "processes": [{"role": each.role, "pid": each.pid} for each in running_processes(settings.VAR_ROOT)],
         "series": series,
@@ -68,6 +71,17 @@ def disk_free() -> int:
         return shutil.disk_usage(settings.DATA_ROOT).free
     except OSError:
         return 0
+
+
+def _why_paused() -> str:
+    """Say who of ours is silent. A cache that is away looks like one that holds nothing, so Redis itself is asked."""
+    who = "the stream process"
+    try:
+        with Redis.from_url(settings.REDIS_URLS[1], socket_timeout=1, socket_connect_timeout=1) as redis:
+            redis.ping()
+    except (RedisError, OSError):
+        who = "Redis"
+    return f"live updates are paused: {who} does not answer"
 
 
 def _state(told: list[dict[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The page's one socket. Channels are subscribed by name; a hole in a channel's numbers is asked for again;
- * a lost connection is tried again with jitter; where sockets are blocked the page polls.
+ * a lost connection is tried again with jitter; where sockets are blocked, or have nothing to tell, the page polls.
  *
  * Events on `document`: `live:state` {state, detail}, `live:beat` {message}, `live:poll`.
  */
@@ -38,6 +38,7 @@ class Live {
     this.socket = null;
     this.failures = 0;
     this.hasOpened = false;
+    this.isPaused = false;
     this.timer = 0;
     this.pollTimer = 0;
     this.silence = 0;
@@ -90,7 +91,7 @@ class Live {
   opened() {
     this.failures = 0;
     this.hasOpened = true;
-    this.stopPolling();
+    if (!this.isPaused) this.stopPolling();
     this.turn("live");
     this.ask([...this.handlers.keys()]);
     this.ping();
@@ -168,6 +169,17 @@ class Live {
     this.turn(isBlocked ? "polling" : "reconnecting", { seconds: Math.max(1, Math.round(delay / 1000)) });
     this.timer = setTimeout(() => this.connect(), delay);
     return undefined;
+  }
+
+  /**
+   * Poll while the socket is open and has nothing to tell, since what feeds it is away.
+   * @param {boolean} isPaused
+   */
+  pause(isPaused) {
+    if (isPaused === this.isPaused) return;
+    this.isPaused = isPaused;
+    if (isPaused) this.startPolling();
+    else if (this.state === "live") this.stopPolling();
   }
 
   startPolling() {

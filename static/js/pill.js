@@ -11,6 +11,7 @@ const WORDS = {
   polling: "Polling",
   offline: "Offline",
   stale: "Stale",
+  paused: "Paused",
 };
 const TITLES = {
   connecting: "Connecting to the live feed",
@@ -19,6 +20,7 @@ const TITLES = {
   polling: "Sockets are blocked here; the page asks every few seconds instead",
   offline: "This device is offline",
   stale: "Socket connected, but the exchange's feed has fallen silent",
+  paused: "Socket connected, but our own live updates are paused; the page asks every few seconds instead",
 };
 const PING_MS = 15_000;
 
@@ -41,35 +43,48 @@ function show(state, figure) {
 
 /** @param {string} figure */
 function showLive(figure = "") {
-  show(feedState === "stale" ? "stale" : "live", figure);
+  show(feedState === "stale" || feedState === "paused" ? feedState : "live", figure);
 }
 
 /** @param {any} status what the `status` channel tells */
 function hearStatus(status) {
   const state = String(status.state ?? status.feed ?? "");
   feedState = ["stale", "down", "halted", "lost"].includes(state) ? "stale" : state;
+  if (status.paused) feedState = "paused";
+  live.pause(feedState === "paused");
   const age = status.age_ms ?? status.lag_ms?.p50 ?? null;
   const place = document.querySelector("[data-feed-age]");
   if (place) place.textContent = age === null ? state || "connected" : `${state || "live"} · ${duration(age / 1000)}`;
-  showBanner(feedState === "stale", status);
+  showBanner(notice(status));
   if (live.state === "live") showLive();
 }
 
 /**
- * @param {boolean} isStale
+ * What is wrong with the live path, in a sentence; nothing when all is well.
  * @param {any} status
  */
-function showBanner(isStale, status) {
-  const place = document.getElementById("banners");
-  const shown = place?.querySelector("[data-banner=stale]");
-  if (!isStale) shown?.remove();
-  if (!isStale || shown || !place) return;
-  const banner = document.createElement("div");
-  banner.className = "banner banner-warn";
-  banner.dataset.banner = "stale";
+function notice(status) {
+  const isOld = feedState === "stale" || feedState === "paused";
   const name = status.source === "replay" ? "The replay exchange" : "Binance";
-  banner.textContent = `${name} has sent nothing for longer than expected. Prices and signals below may be old.`;
-  place.append(banner);
+  const error = String(status.error ?? "");
+  const told = error ? `${error.charAt(0).toUpperCase()}${error.slice(1)}.` : "";
+  if (!isOld) return told;
+  return `${told || `${name} has sent nothing for longer than expected.`} Prices and signals below may be old.`;
+}
+
+/** @param {string} text */
+function showBanner(text) {
+  const place = document.getElementById("banners");
+  let banner = /** @type {HTMLElement | null | undefined} */ (place?.querySelector("[data-banner=stale]"));
+  if (!text) banner?.remove();
+  if (!text || !place) return;
+  if (!banner) {
+    banner = document.createElement("div");
+    banner.className = "banner banner-warn";
+    banner.dataset.banner = "stale";
+    place.append(banner);
+  }
+  if (banner.textContent !== text) banner.textContent = text;
 }
 
 export function keepPill() {

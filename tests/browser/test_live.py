@@ -1,14 +1,17 @@
 """Checks 3 to 6: the socket told by hand, so that every hole, repeat and silence can be made; and the whole once."""
 
 import json
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
+from smcsite.embedded import start_server
 from tests.browser.conftest import Opener, Watcher, ready_chart
-from tests.browser.stack import Stack
+from tests.browser.stack import Stack, running
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -102,11 +105,11 @@ def test_check_04_without_network_the_pill_says_so(open_page: Opener, site: Stac
     watcher.allowed = ["ERR_INTERNET_DISCONNECTED", "WebSocket"]
     page = open_page(site, "/web/")
     pill = page.get_by_role("status", name="Connection")
-    expect(pill).to_contain_text("Stale")
+    expect(pill).to_contain_text("Paused")
     page.context.set_offline(True)
     expect(pill).to_contain_text("Offline")
     page.context.set_offline(False)
-    expect(pill).to_contain_text("Stale")
+    expect(pill).to_contain_text("Paused")
 
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011, 1012])
@@ -141,6 +144,50 @@ def test_check_06_a_silent_exchange_is_named(open_page: Opener, site: Stack) -> 
     # A web server that has started anew numbers its own messages from elsewhere; each tells the whole state.
     exchange.say("status", "status", 900, state="live", source="binance", series=[])
     expect(page.locator("[data-banner=stale]")).to_have_count(0)
+
+
+def test_while_our_own_updates_are_paused_the_page_says_so_and_asks(open_page: Opener, site: Stack) -> None:
+    """F77: it is not the exchange that is silent, and the list goes on without the socket."""
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    pill, banner = page.get_by_role("status", name="Connection"), page.locator("[data-banner=stale]")
+    why = "live updates are paused: Redis does not answer"
+    exchange.say("status", "status", 1, state="down", source="binance", paused=True, error=why, series=[])
+    expect(pill).to_contain_text("Paused")
+    expect(banner).to_have_text("Live updates are paused: Redis does not answer. Prices and signals below may be old.")
+    with page.expect_request(lambda request: request.resource_type == "fetch", timeout=30_000):
+        pass
+    exchange.say("status", "status", 2, state="live", source="binance", paused=False, error="", series=[])
+    expect(pill).to_contain_text("Live")
+    expect(banner).to_have_count(0)
+
+
+def test_a_redis_that_goes_and_comes_back_costs_no_page(open_page: Opener, site: Stack, tmp_path: Path) -> None:
+    """F77 with a real one: the page tells who is silent, and each page is answered meanwhile."""
+    server = start_server(tmp_path / "redis")
+    try:
+        with running("web", seed=site.folder / "data", REDIS_URL=server.url) as stack:
+            page = open_page(stack, "/web/")
+            banner = page.locator("[data-banner=stale]")
+            expect(banner).to_contain_text("the stream process does not answer", timeout=30_000)
+            server.process.send_signal(signal.SIGSTOP)
+            expect(banner).to_contain_text("Redis does not answer", timeout=30_000)
+            assert page.request.get(f"{stack.url}/web/").ok
+            server.process.send_signal(signal.SIGCONT)
+            expect(banner).to_contain_text("the stream process does not answer", timeout=30_000)
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_what_is_wrong_while_the_feed_lives_is_on_every_page(open_page: Opener, site: Stack) -> None:
+    """F84: a clock that is wrong, for one."""
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site, "/web/scanner")
+    why = "this machine's clock is 118 s behind the exchange's"
+    exchange.say("status", "status", 1, state="live", source="binance", error=why, series=[])
+    expect(page.locator("[data-banner=stale]")).to_have_text("This machine's clock is 118 s behind the exchange's.")
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("Live")
 
 
 def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack) -> None:
