@@ -61,7 +61,7 @@ class StreamHealth:
     """What a market stream counts. Times are the monotonic clock in seconds.
 
     ``rejected_frames`` could not be read, ``rejected_candles`` could but hold values that no candle has.
-    ``unconfirmed`` are the wanted series whose candle is overdue, or that never spoke: ask REST for them.
+    ``mute`` are the wanted series that have said nothing for longer than their timeframe: ask REST for them.
     """
 
     connections: int = 0
@@ -70,7 +70,7 @@ class StreamHealth:
     rejected_candles: int = 0
     last_message_at: float = 0.0
     last_error: str = ""
-    unconfirmed: set[SeriesKey] = field(default_factory=set)
+    mute: set[SeriesKey] = field(default_factory=set)
 
 
 class MarketStream(Protocol):

@@ -154,7 +154,7 @@ class BinanceStream:
             self._report(shard)
         self._shards = [shard for shard in self._shards if shard.wanted]
         self._health.connections = sum(line.is_open for shard in self._shards for line in shard.lines)
-        self._health.unconfirmed = self._watch.unconfirmed(self._server_time, now)
+        self._health.mute = self._watch.mute(self._server_time, now)
 
     def _report(self, shard: Shard) -> None:
         tally, shard.tally = shard.tally, Tally()
@@ -211,7 +211,7 @@ class BinanceStream:
         line.heard(frame.event_time, received_at)
         if frame.event_time <= candle.open_time + series.timeframe.milliseconds + _TIMELY_MS:
             self._server_time = max(self._server_time or 0, frame.event_time)
-        self._watch.heard(series, candle.open_time, is_closed=frame.is_closed)
+        self._watch.heard(series, self._server_time)
         last = self._last_closed.get(series)
         # Two connections say all twice for a while, and a forming candle may be older than the one that closed it.
         if last is not None and (candle == last if frame.is_closed else candle.open_time <= last.open_time):
@@ -230,7 +230,7 @@ class BinanceStream:
             shard = next(room, None) or self._add_shard()
             shard.wanted.add(series)
         self._last_closed = {series: last for series, last in self._last_closed.items() if series in wanted}
-        self._watch.follow(wanted, time.monotonic())
+        self._watch.follow(wanted)
 
     def _add_shard(self) -> Shard:
         shard = Shard(self._around)

@@ -261,7 +261,7 @@ class Feed:
     def _look_for_overdue(self, now: float) -> None:
         """Find the candles that should have come by the exchange's clock."""
         exchange_time = self.stream.server_time()
-        mute = self.stream.health.unconfirmed
+        mute = self.stream.health.mute
         for key, followed in self.series.items():
             due = 2 * key.timeframe.milliseconds + SETTLE_MILLISECONDS
             is_late = (
@@ -269,6 +269,8 @@ class Feed:
             )
             if is_late or key in mute:
                 followed.note_overdue(now)
+            else:
+                followed.overdue_since = None
 
     def _end(self) -> None:
         """Let what is under way come to its end, within a little time."""

@@ -69,7 +69,7 @@ class Followed:
     lag_ms: float | None = None
     overdue_since: float | None = None
     checked_at: float = 0.0
-    edit: int = 0
+    edit: int | None = None
     is_warm: bool = False
 
     def note_update(self, update: CandleUpdate) -> None:
@@ -92,7 +92,7 @@ class Followed:
 
     def note_edit(self, edit: int) -> None:
         """Note the store's number of changes to what it had; a new one means that another process changed something."""
-        self.is_edited = self.is_edited or (self.edit not in (0, edit))
+        self.is_edited = self.is_edited or (self.edit not in (None, edit))
         self.edit = edit
 
     def note_overdue(self, now: float) -> None:
@@ -140,7 +140,7 @@ class Followed:
 
     def note_failure(self, error: BaseException) -> float:
         """A job failed. A recovery mends it; return the pause before it, in seconds."""
-        pause = min(_LONGEST_PAUSE, 2.0**self.failures)
+        pause = min(_LONGEST_PAUSE, 2.0 ** min(self.failures, 10))
         if isinstance(error, RateLimitedError):
             pause = max(pause, error.retry_after_seconds)
         self.failures += 1

@@ -111,13 +111,15 @@ def test_stream_server_shutdown(market: LocalReplay) -> None:
 
 
 def test_stream_single_symbol_mute(market: LocalReplay) -> None:
-    """F04: the one series is told to be unconfirmed, for REST to be asked."""
+    """F04: the one series is told to be mute, for REST to be asked, until it speaks again."""
     with listening(market, BTC, ETH) as heard:
         heard.until(START + 2 * MINUTE, BTC, ETH)
         market.fault("mute", symbol="BTCUSDT")
-        heard.until_true("unconfirmed")
-        assert BTC in heard.stream.health.unconfirmed
+        heard.until_true("mute")
+        assert heard.stream.health.mute == {BTC}
         assert heard.stream.health.reconnects == 0
+        market.clear_faults()
+        heard.wait(lambda: not heard.stream.health.mute)
 
 
 def test_subscription_sharding() -> None:

@@ -134,3 +134,15 @@ def test_candles_that_nobody_looks_at_are_not_previewed(feed: Any) -> None:
     feed._go_round(time.monotonic())
     eventually(lambda: work.done == ["preview"])
     feed._fast.close()
+
+
+def test_a_series_that_speaks_again_is_overdue_no_more(feed: Any) -> None:
+    mute = {SERIES}
+    feed.stream = SimpleNamespace(server_time=lambda: OPEN + 90_000, health=SimpleNamespace(mute=mute))
+    work: Any = Work()
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False, through=OPEN)
+    feed._look_for_overdue(10.0)
+    assert followed.overdue_since == 10.0
+    mute.clear()
+    feed._look_for_overdue(11.0)
+    assert followed.overdue_since is None
