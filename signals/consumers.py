@@ -11,8 +11,9 @@ import orjson
 from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import DatabaseError
 
-from markets.errors import InvalidInputError, SmcError, TooLargeError
+from markets.errors import InvalidInputError, ServiceUnavailableError, SmcError, TooLargeError
 from markets.models import Job, Series
 from signals.feed.runner import stream_runner
 from signals.push.channels import ChannelName, read_channel
@@ -51,11 +52,15 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if "recheck" in scope:
             self._tasks.append(asyncio.create_task(self._watch_session(scope["recheck"])))
 
-    async def disconnect(self, code: int) -> None:
-        for task in getattr(self, "_tasks", ()):
-            task.cancel()
-        if hasattr(self, "reader"):
-            await hub().leave(self.reader)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # However it ends: after an error Channels calls no ``disconnect``.
+            for task in getattr(self, "_tasks", ()):
+                task.cancel()
+            if hasattr(self, "reader"):
+                await hub().leave(self.reader)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
@@ -65,6 +70,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self._refuse(error)
             if isinstance(error, TooLargeError):
                 await self._end(_TOO_BIG)
+        except DatabaseError as error:
+            logger.warning("a socket cannot be answered", extra={"error": f"{type(error).__name__}: {error}"[:200]})
+            self._refuse(ServiceUnavailableError("the database does not answer now; ask again in a moment"))
 
     async def _obey(self, message: dict[str, Any]) -> None:
         operation = message.get("op")
@@ -128,7 +136,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Close when the session that opened this socket has ended."""
         while True:
             await asyncio.sleep(_RECHECK_SECONDS)
-            if not await recheck():
+            try:
+                is_open = await recheck()
+            except DatabaseError as error:
+                logger.warning(
+                    "a session cannot be asked for", extra={"error": f"{type(error).__name__}: {error}"[:200]}
+                )
+                continue
+            if not is_open:
                 self._refuse(SessionEndedError("the session has ended; sign in again"))
                 await self._end(_SIGNED_OUT)
                 return

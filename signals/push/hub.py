@@ -16,7 +16,7 @@ from markets.models import Job
 from markets.moments import iso
 from markets.serializers import JobSerializer
 from signals.push.channels import KEPT, STATUS, ChannelName, channel_layer, group_of, stream_key
-from signals.push.messages import body, with_head
+from signals.push.messages import body, reset_body, with_head
 from signals.push.rings import Reader, Ring
 from signals.push.status import read_status
 from signals.push.watching import note_watched
@@ -76,8 +76,11 @@ class Hub:
         if channel.is_published:
             reader.follow(ring, since=since)
         else:
-            # Each message is the whole state, so there is nothing to resume: the newest is all there is to know.
+            # Each message is the whole state, so there is nothing to resume: the newest is all there is to know. The
+            # numbers are this process's own; who counted on with another's begins anew.
             reader.follow(ring, since=None)
+            if since not in (None, ring.last):
+                reader.tell(with_head(ring.last, reset_body(name)))
             await self._show(reader, channel)
         return ring.last
 

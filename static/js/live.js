@@ -16,12 +16,13 @@ const SILENCE_MS = 25_000;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
 const BLOCKED_AFTER = 3;
+const CHANNELS_A_MESSAGE = 200;
 const POLL_MS = 5_000;
 const POLL_HIDDEN_MS = 60_000;
 
 /**
  * Whether each message of a channel tells the whole state, so that nothing is lacking when some were missed. Their
- * numbers are the web process's own and go on elsewhere after its restart.
+ * numbers are the web process's own: after a reconnection to another they go on elsewhere, lower ones too.
  * @param {string} channel
  */
 const isWholeState = (channel) => channel === "status" || channel.startsWith("job:");
@@ -99,10 +100,12 @@ class Live {
 
   /** @param {string[]} channels */
   ask(channels) {
-    const fresh = channels.filter((channel) => !this.seen.has(channel));
-    if (fresh.length) this.send({ op: "sub", ch: fresh });
-    for (const channel of channels) {
-      if (this.seen.has(channel)) this.send({ op: "sub", ch: [channel], since: this.seen.get(channel) });
+    // Few messages, for a socket may say only so much a second, and none that is longer than it may be.
+    for (let at = 0; at < channels.length; at += CHANNELS_A_MESSAGE) {
+      const some = channels.slice(at, at + CHANNELS_A_MESSAGE);
+      const known = some.filter((channel) => this.seen.has(channel) && !isWholeState(channel));
+      const since = Object.fromEntries(known.map((channel) => [channel, this.seen.get(channel)]));
+      this.send({ op: "sub", ch: some, ...(known.length ? { since } : {}) });
     }
   }
 
@@ -141,9 +144,9 @@ class Live {
    */
   isHoleOrRepeat(channel, seq) {
     const last = this.seen.get(channel);
-    if (typeof seq !== "number" || last === undefined) return false;
+    if (typeof seq !== "number" || last === undefined || isWholeState(channel)) return false;
     if (seq <= last) return true;
-    if (seq === last + 1 || isWholeState(channel)) return false;
+    if (seq === last + 1) return false;
     this.send({ op: "sub", ch: [channel], since: last });
     return true;
   }

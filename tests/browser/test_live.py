@@ -45,7 +45,8 @@ class Exchange:
         return name
 
     def asked_since(self) -> list[int]:
-        return [each["since"] for each in self.heard if each.get("op") == "sub" and "since" in each]
+        asked = [each["since"] for each in self.heard if each.get("op") == "sub" and "since" in each]
+        return [number for each in asked for number in (each.values() if isinstance(each, dict) else [each])]
 
 
 def open_with(exchange: Exchange, open_page: Opener, stack: Stack, path: str = "/web/", **options: Any) -> Page:
@@ -144,6 +145,8 @@ def test_check_06_a_silent_exchange_is_named(open_page: Opener, site: Stack) -> 
     # A web server that has started anew numbers its own messages from elsewhere; each tells the whole state.
     exchange.say("status", "status", 900, state="live", source="binance", series=[])
     expect(page.locator("[data-banner=stale]")).to_have_count(0)
+    exchange.say("status", "status", 7, state="down", source="binance", series=[])
+    expect(page.locator("[data-banner=stale]")).to_have_count(1)
 
 
 def test_while_our_own_updates_are_paused_the_page_says_so_and_asks(open_page: Opener, site: Stack) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import OperationalError
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from markets.models import Backfill, Job, JobState
 from markets.series import SeriesKey
 from markets.services.pairs import ensure_series
+from signals import consumers
 from signals.push.channels import stream_key
 from signals.push.hub import hub
 from signals.push.messages import body
@@ -288,6 +290,67 @@ async def test_the_status_is_told_at_once_and_silence_is_not_health(open_socket:
     await client.subscribe("status")
     status = await client.hear("status")
     assert (status["state"], status["leader"]) == ("down", None)
+
+
+async def test_a_state_whose_numbers_go_on_elsewhere_begins_with_a_reset(open_socket: Open) -> None:
+    """Numbers of the status and of jobs are a web process's own; a client may have counted with another's."""
+    client = await open_socket()
+    await client.say(op="sub", ch=["status"], since=99_999_999_999_999)
+    told = [await client.hear(), await client.hear()]
+    assert [each["t"] for each in told] == ["reset", "status"]
+    assert told[1]["seq"] == told[0]["seq"] + 1
+
+
+async def test_a_database_that_fails_costs_an_answer_and_no_socket(
+    open_socket: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await open_socket()
+    with monkeypatch.context() as broken:
+        broken.setattr("django.db.models.query.QuerySet.exists", _fail)
+        await client.say(op="sub", ch=["job:1"])
+        assert (await client.hear("error"))["code"] == "unavailable"
+    await client.subscribe("status")
+    assert (await client.hear("status"))["state"] == "down"
+
+
+async def test_a_session_is_asked_for_again_after_a_moment_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "_RECHECK_SECONDS", 0.01)
+    answers: list[Callable[[], bool]] = [_fail, lambda: True, _fail, lambda: False]
+
+    async def recheck() -> bool:
+        return answers.pop(0)()
+
+    kind: Any = consumers.LiveConsumer
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await kind.as_asgi()({**scope, "recheck": recheck}, receive, send)
+
+    socket = Socket(app, [(b"host", b"localhost:8000")])
+    assert await socket.connect() == 0
+    assert (await Client(socket).hear("error"))["code"] == "session-ended"
+    assert await socket.receive() == {"type": "websocket.close", "code": 4401}
+    await socket.disconnect()
+    await hub().close()
+
+
+async def test_a_socket_whose_work_failed_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "_read", _fail_otherwise)
+    socket = Socket(consumers.LiveConsumer.as_asgi(), [(b"host", b"localhost:8000")])
+    assert await socket.connect() == 0
+    assert len(hub()._all) == 1
+    await socket.send("{}")
+    with pytest.raises(ZeroDivisionError):
+        await socket.disconnect()
+    assert not hub()._all
+    await hub().close()
+
+
+def _fail(*_: Any) -> bool:
+    raise OperationalError("the database is away")
+
+
+def _fail_otherwise(*_: Any) -> Any:
+    raise ZeroDivisionError("a defect")
 
 
 @pytest.mark.parametrize(
