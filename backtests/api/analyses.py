@@ -20,8 +20,7 @@ from backtests.serializers.questions import AnalysisRequest, BandsQuery, Compare
 from backtests.services.analysing import new_analysis, result_of
 from backtests.tasks import submit_analysis
 from markets.api.answers import json_answer
-from markets.api.backfills import IDEMPOTENCY
-from markets.api.jobs import JobQuery, cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import IDEMPOTENCY, JobQuery, cancel_job, find_job, idempotency_key, job_page, visible_jobs
 
 ANALYSIS_PAGE = inline_serializer(
     "Analyses", {"next": serializers.CharField(allow_null=True), "results": AnalysisSerializer(many=True)}
@@ -45,7 +44,7 @@ def _submit(request: Request, query: AnalysisRequest) -> Response:
         method, settled = METHODS[wanted["method"]], settle(spec, cap=MAX_CANDLES)
         return Response(estimate(settled, method.runs(settled, method.read(settled, wanted["options"]))))
     job = new_analysis(wanted["method"], spec, wanted["options"], note=wanted["note"], owner=owner_of(request))
-    job = submit_analysis(job, key=request.headers.get("Idempotency-Key"))
+    job = submit_analysis(job, key=idempotency_key(request))
     location = f"{request.path.rstrip('/')}/{job.pk}/"
     return Response(_told(job), status=202, headers={"Location": location})
 

@@ -28,8 +28,7 @@ from backtests.serializers.questions import BacktestQuery, BacktestRequest, DryR
 from backtests.services.running import new_backtest, run_now
 from backtests.tasks import submit_backtest
 from markets.api.answers import Columns, chunk_answer, file_answer, json_answer, unchanged_answer
-from markets.api.backfills import IDEMPOTENCY
-from markets.api.jobs import JobQuery, cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import IDEMPOTENCY, JobQuery, cancel_job, find_job, idempotency_key, job_page, visible_jobs
 from markets.moments import iso
 from markets.selectors import require_pair
 
@@ -102,7 +101,7 @@ class BacktestListView(APIView):
         if query.validated_data["dry_run"] or in_query.validated_data["dry_run"]:
             return Response(cost_of(settle(spec, cap=MAX_CANDLES)))
         job = new_backtest(spec, note=query.validated_data["note"], owner=owner_of(request))
-        job = submit_backtest(job, key=request.headers.get("Idempotency-Key"))
+        job = submit_backtest(job, key=idempotency_key(request))
         location = f"{request.path.rstrip('/')}/{job.pk}/"
         return Response(BacktestSerializer(job).data, status=202, headers={"Location": location})
 

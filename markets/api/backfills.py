@@ -1,19 +1,24 @@
 """``/api/v1/backfills/``: asking for candles, and following the job."""
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from markets.api.jobs import JOB_PAGE, JobQuery, cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import (
+    IDEMPOTENCY,
+    JOB_PAGE,
+    JobQuery,
+    cancel_job,
+    find_job,
+    idempotency_key,
+    job_page,
+    visible_jobs,
+)
 from markets.models import Backfill
 from markets.selectors import backfills, require_pair
 from markets.serializers import BackfillRequest, JobSerializer
 from markets.tasks import submit_backfill
-
-IDEMPOTENCY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key and request give the same job."
-)
 
 
 class BackfillListView(APIView):
@@ -44,7 +49,7 @@ class BackfillListView(APIView):
             owner=request.user if request.user.is_authenticated else None,
             spec={**wanted, "timeframe": wanted["timeframe"].value},
         )
-        job = submit_backfill(job, key=request.headers.get("Idempotency-Key"))
+        job = submit_backfill(job, key=idempotency_key(request))
         return Response(
             JobSerializer(job).data, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"}
         )

@@ -1,10 +1,11 @@
-"""What the APIs of all kinds of jobs share: who sees them, pages, cancelling."""
+"""What the APIs of all kinds of jobs share: their keys, who sees them, pages, cancelling."""
 
 from typing import Any, TypeVar
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,7 +17,16 @@ from markets.services.jobs import request_cancel
 J = TypeVar("J", bound=Job)
 
 _DEFAULT_LIMIT = 50
+_KEY_HEADER = "Idempotency-Key"
+# With its owner's number before it a key must fit the row.
+_LONGEST_KEY = 100
 
+IDEMPOTENCY = OpenApiParameter(
+    _KEY_HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description=f"The same key and request give the same job. At most {_LONGEST_KEY} printable ASCII characters.",
+)
 JOB_PAGE = inline_serializer(
     "Jobs", {"next": serializers.CharField(allow_null=True), "results": JobSerializer(many=True)}
 )
@@ -29,6 +39,15 @@ class JobQuery(QuerySerializer):
 
     limit = WholeField(low=1, high=CAP, is_cap=True, required=False)
     cursor = WholeField(low=1, high=10**15, required=False)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the key that the caller gave this request; raise ``ValidationError`` for one that no row can hold."""
+    key = request.headers.get(_KEY_HEADER, "")
+    if len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        wanted = f"must be at most {_LONGEST_KEY} printable ASCII characters"
+        raise ValidationError({_KEY_HEADER: [f"{wanted}, was {key[:40]!a}, {len(key)} characters"]})
+    return key or None
 
 
 def visible_jobs(request: Request, jobs: QuerySet[J]) -> QuerySet[J]:

@@ -44,7 +44,7 @@ def submit(job: J, *, key: str | None = None) -> J:
     the same key raises ``ConflictError``.
     """
     job.kind = job._meta.model_name or ""
-    job.spec_digest = hashlib.sha256(json.dumps([job.kind, job.spec], sort_keys=True).encode()).hexdigest()
+    job.spec_digest = hashlib.sha256(json.dumps([job.kind, job.spec, job.note], sort_keys=True).encode()).hexdigest()
     job.idempotency_key = f"{job.owner_id or ''}:{key}" if key else None
     if key is None:
         job.save()

@@ -8,8 +8,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from markets.api.answers import json_answer
-from markets.api.backfills import IDEMPOTENCY
-from markets.api.jobs import JOB_PAGE, JobQuery, cancel_job, find_job, job_page, visible_jobs
+from markets.api.jobs import (
+    IDEMPOTENCY,
+    JOB_PAGE,
+    JobQuery,
+    cancel_job,
+    find_job,
+    idempotency_key,
+    job_page,
+    visible_jobs,
+)
 from markets.selectors import require_pair
 from markets.serializers import JobSerializer
 from signals.models import Study
@@ -63,7 +71,7 @@ class StudyListView(APIView):
             owner=request.user if request.user.is_authenticated else None,
             spec=query.to_json(),
         )
-        job = submit_study(job, key=request.headers.get("Idempotency-Key"))
+        job = submit_study(job, key=idempotency_key(request))
         return Response(
             JobSerializer(job).data, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"}
         )

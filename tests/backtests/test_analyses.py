@@ -203,6 +203,8 @@ def test_the_same_key_gives_the_same_analysis(client: Client, series: SeriesKey)
         post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}, **{"Idempotency-Key": "k"}) for _ in range(2)
     )
     assert first.json()["id"] == again.json()["id"]
+    noted = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES, "note": "another"}, **{"Idempotency-Key": "k"})
+    assert noted.status_code == 409
     assert AnalysisPart.objects.count() == 3
 
 

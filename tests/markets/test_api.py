@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from markets.candles import Candles
@@ -164,6 +165,30 @@ def test_a_key_that_was_used_gives_the_same_job_and_refuses_another_request(clie
     assert post(body) == first
     assert post({**body, "from": "2023-01-01"})[0] == 409
     assert Backfill.objects.count() == 1
+
+
+@pytest.mark.parametrize("key", ["k" * 101, "tab\tbed", "nul\x00", "bell\x07", "größe"])
+def test_a_key_that_no_row_can_hold_is_refused_by_its_header(client: Client, candles: Candles, key: str) -> None:
+    body = {"symbol": "TOLDUSDT", "timeframe": "15m"}
+    answer = client.post("/api/v1/backfills/", body, content_type="application/json", headers={"Idempotency-Key": key})
+    assert answer.status_code == 400
+    assert "Idempotency-Key: must be at most 100 printable ASCII characters" in answer.json()["detail"]
+    assert not Backfill.objects.exists()
+
+
+def test_the_longest_key_fits_the_row_whoever_owns_it(client: Client, candles: Candles) -> None:
+    client.force_login(User.objects.create_user("alice", pk=2**31 - 1))
+    answer = client.post(
+        "/api/v1/backfills/",
+        {"symbol": "TOLDUSDT", "timeframe": "15m"},
+        content_type="application/json",
+        headers={"Idempotency-Key": "k" * 100},
+    )
+    assert answer.status_code == 202
+    key = Backfill.objects.get().idempotency_key
+    assert key is not None
+    assert key.endswith("k" * 100)
+    assert len(key) <= (Backfill._meta.get_field("idempotency_key").max_length or 0)
 
 
 def test_a_job_that_is_not_there_is_not_found(client: Client) -> None:
