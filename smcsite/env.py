@@ -43,7 +43,7 @@ class Environment:
     market_source: str = _variable(
         readers.read_choice("auto", "binance", "replay"),
         "auto",
-        "auto (Binance, else a synthetic market), binance, or replay",
+        "auto (Binance, else a synthetic market; only serve falls back), binance, or replay",
     )
     symbols: list[str] = _variable(readers.read_symbols, "BTCUSDT,ETHUSDT,BNBUSDT", "Pairs tracked at first start")
     timeframes: list[str] = _variable(

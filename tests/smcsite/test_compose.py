@@ -7,11 +7,29 @@ from typing import Any
 import pytest
 import yaml
 
+from smcsite.env import Environment, names
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 STORES = {"redis", "postgres"}
 OWN = sorted(set(SERVICES) - STORES)
+ENVIRONMENT: dict[str, str] = COMPOSE["x-service"]["environment"]
+_SECRETS = {
+    "DJANGO_SECRET_KEY": "d" * 32, "SHARED_SECRET": "s" * 32, "POSTGRES_PASSWORD": "p", "REDIS_PASSWORD": "r",
+}  # fmt: skip
+_SETTLED = {
+    "DATA_DIR": "the volume, named by the image",
+    "REPORTS_DIR": "on the same volume, named by the image",
+    "API_HOST": "other containers and the published port must reach it",
+    "WORKER_HOST": "as API_HOST",
+    "API_PORT": "the published port; inside it is the default",
+    "WORKER_PORT": "as API_PORT",
+    "DATABASE_URL": "the service postgres",
+    "REDIS_URL": "the service redis",
+    "DJANGO_DEBUG": "refused where the address is not loopback",
+    "LOG_FORMAT": "containers' logs are collected",
+}
 _CHECKED_BY_OTHERS = {"prepare", "beat"}  # one ends, the other listens on nothing
 
 
@@ -76,3 +94,35 @@ def test_container_runtime() -> None:
     assert "USER smc" in lines
     assert any("--uid 10001 " in line for line in lines)
     assert {SERVICES[name]["user"] for name in OWN} == {"10001:10001"}
+
+
+def in_container(variables: dict[str, str]) -> dict[str, str]:
+    """Return what a container of ours gets, as compose fills it in."""
+
+    def fill(match: re.Match[str]) -> str:
+        return variables.get(match["name"]) or match["default"] or ""
+
+    form = r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*)|:\?[^}]*)\}"
+    return {name: re.sub(form, fill, value) for name, value in ENVIRONMENT.items()}
+
+
+def test_every_variable_of_the_service_reaches_the_containers_or_is_settled_there() -> None:
+    passed_on = {name for name, value in ENVIRONMENT.items() if f"${{{name}:" in value}
+    assert passed_on | set(_SETTLED) == set(names())
+    assert not passed_on & set(_SETTLED)
+    assert set(ENVIRONMENT) <= set(names())
+    assert all(SERVICES[name]["environment"] == ENVIRONMENT for name in OWN)
+
+
+def test_what_is_not_set_is_the_services_own_default_in_containers() -> None:
+    given = in_container(_SECRETS)
+    plain = Environment.read({**_SECRETS, **{name: given[name] for name in set(given) & set(_SETTLED)}})
+    found = Environment.read(given)
+    differing = {name for name in names() if getattr(found, name.lower()) != getattr(plain, name.lower())}
+    assert differing == {"MARKET_SOURCE", "ALLOWED_HOSTS"}
+
+
+def test_what_is_set_is_what_containers_get() -> None:
+    asked = {"RATE_LIMIT": "7/s", "CORS_ALLOWED_ORIGINS": "https://a.example", "BINANCE_TESTNET": "true"}
+    found = Environment.read(in_container({**_SECRETS, **asked}))
+    assert (found.rate_limit, found.cors_allowed_origins, found.binance_testnet) == ("7/s", ["https://a.example"], True)
