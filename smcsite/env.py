@@ -16,6 +16,7 @@ from smcsite import readers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 KINDS = ("SWING", "BOS", "CHOCH", "FVG", "IFVG", "SWEEP", "EQ", "OB", "BREAKER")
+ARCHIVE_HOST = "https://data.binance.vision"
 MARKET_DATA_HOSTS = ("https://data-api.binance.vision", "wss://data-stream.binance.vision")
 # Those that may also come as a file: SHARED_SECRET_FILE=/run/secrets/shared, and so on.
 SECRETS = ("SHARED_SECRET", "DJANGO_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BINANCE_API_KEY", "BINANCE_SECRET_KEY")
@@ -57,7 +58,9 @@ class Environment:
     )
     binance_api_key: str = _variable(readers.read_text, "", "Optional; market data needs none")
     binance_secret_key: str = _variable(readers.read_text, "", "Optional; market data needs none")
-    binance_testnet: bool = _variable(readers.read_flag, "false", "Use the hosts of Binance's testnet")
+    binance_testnet: bool = _variable(
+        readers.read_flag, "false", "Use the hosts of Binance's testnet; give it a DATA_DIR of its own"
+    )
     binance_rest_url: str = _variable(
         readers.read_optional(readers.read_base_url("https", "http")), "", "Base URL of REST; empty: Binance's own"
     )
@@ -65,7 +68,9 @@ class Environment:
         readers.read_optional(readers.read_base_url("wss", "ws")), "", "Base URL of the streams; empty: Binance's own"
     )
     binance_archive_url: str = _variable(
-        readers.read_base_url("https", "http"), "https://data.binance.vision", "Base URL of the bulk archive"
+        readers.read_optional(readers.read_base_url("https", "http")),
+        "",
+        "Base URL of the bulk archive; empty: Binance's own, and none with the testnet",
     )
     data_dir: Path = _variable(readers.read_folder, "./data", "Where candles, signals and the default database live")
     reports_dir: Path = _variable(readers.read_folder, "./reports", "Where backtests write their CSV reports")
@@ -180,6 +185,12 @@ class Environment:
     @property
     def stream_url(self) -> str:
         return self.binance_ws_url or (TESTNET_HOSTS if self.binance_testnet else MARKET_DATA_HOSTS)[1]
+
+    @property
+    def archive_url(self) -> str | None:
+        """Where the archive is; None: there is none. Binance's own has no trade of the testnet, but real ones."""
+        url = self.binance_archive_url or ARCHIVE_HOST
+        return None if self.binance_testnet and url == ARCHIVE_HOST else url
 
 
 def _below(folder: Path, *, demo: bool) -> Path:

@@ -15,6 +15,7 @@ from markets.series import SeriesKey
 
 class BinanceExchange:
     """An ``Exchange``. The three base URLs are ``scheme://host[:port]``; plain http and ws only on loopback.
+    Without an ``archive_url`` it has no archive, as the testnet.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ class BinanceExchange:
         self,
         rest_url: str,
         stream_url: str,
-        archive_url: str,
+        archive_url: str | None,
         *,
         budget: RequestBudget,
         reconnect_delay: float = 5.0,
@@ -37,7 +38,7 @@ class BinanceExchange:
         timing: StreamTiming | None = None,
     ) -> None:
         self.rest = BinanceRest(rest_url, budget=budget, api_key=api_key)
-        self.archive = BinanceArchive(archive_url)
+        self.archive = BinanceArchive(archive_url) if archive_url is not None else None
         self._stream_url = stream_url
         self._max_reconnects = max_reconnects
         self._timing = replace(timing or StreamTiming(), backoff_first_seconds=reconnect_delay)

@@ -86,13 +86,15 @@ def plan_backfill(
     Raises
     ------
     InvalidInputError
-        The end is not after the start.
+        The end is not after the start, or the archive is asked of an exchange that has none.
     UnknownSymbolError
         The exchange has no such pair.
     """
     step = series.timeframe
     if start is not None and end is not None and start >= end:
         raise InvalidInputError("to must be after from", field="to")
+    if source == BackfillSource.ARCHIVE and exchange.archive is None:
+        raise InvalidInputError("source must be auto or rest: the testnet has no archive", field="source")
     now = exchange.server_time()
     row = ensure_series(series)
     notes = []
@@ -107,7 +109,7 @@ def plan_backfill(
     last = min(last, step.ceil(end)) if end is not None else last
     missing = missing_ranges(row, first, last)
     files: list[ArchiveFile] = []
-    if source != BackfillSource.REST:
+    if source != BackfillSource.REST and exchange.archive is not None:
         for gap in missing:
             if source == BackfillSource.ARCHIVE or gap.count(step) >= _ARCHIVE_WORTH:
                 files += exchange.archive.plan(series, gap.start, gap.end, now)
@@ -140,7 +142,7 @@ def missing_ranges(row: Series, start: int, end: int) -> list[Gap]:
 def backfill(exchange: BinanceExchange, plan: Plan, report: Report = lambda fraction, stage: None) -> Filled:
     """Do what ``plan`` says; ``report`` is told the fraction done and the stage, and may raise to stop."""
     tally = _Tally(plan, report)
-    if plan.files:
+    if plan.files and exchange.archive is not None:
         for file, candles in exchange.archive.fetch_all(plan.files, tally.leave_out):
             if candles is not None:
                 _merge(tally, candles.between(plan.start, plan.end), Source.ARCHIVE)

@@ -16,7 +16,7 @@ def open_exchange() -> BinanceExchange:
     return BinanceExchange(
         environment.rest_url,
         environment.stream_url,
-        environment.binance_archive_url,
+        environment.archive_url,
         budget=RequestBudget(Redis.from_url(settings.REDIS_URLS[3], **settings.REDIS_SOCKET)),
         reconnect_delay=environment.ws_reconnect_delay,
         max_reconnects=environment.ws_max_reconnect_attempts,

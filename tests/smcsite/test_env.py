@@ -132,6 +132,23 @@ def test_replay_keeps_its_data_apart() -> None:
     assert demo.reports_root == real.reports_root / "demo"
 
 
+@pytest.mark.parametrize(
+    ("variables", "archive"),
+    [
+        ({}, "https://data.binance.vision"),
+        ({"BINANCE_TESTNET": "true"}, None),
+        # As files copied from an older .env.example have it.
+        ({"BINANCE_TESTNET": "true", "BINANCE_ARCHIVE_URL": "https://data.binance.vision"}, None),
+        ({"BINANCE_TESTNET": "true", "BINANCE_ARCHIVE_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
+        ({"BINANCE_ARCHIVE_URL": "https://mirror.example.org"}, "https://mirror.example.org"),
+    ],
+)
+def test_the_testnet_takes_nothing_from_the_archive_of_the_real_market(
+    variables: dict[str, str], archive: str | None
+) -> None:
+    assert Environment.read(variables).archive_url == archive
+
+
 def test_a_misspelt_name_in_the_file_is_refused_with_what_was_meant(tmp_path: Path) -> None:
     """F82: an unknown key."""
     file = tmp_path / ".env"

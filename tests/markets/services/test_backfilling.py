@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from redis import Redis
 
@@ -44,9 +45,9 @@ def market(symbol: str) -> Iterator[LocalReplay]:
         yield exchange
 
 
-def connected(market: LocalReplay) -> BinanceExchange:
+def connected(market: LocalReplay, *, has_archive: bool = True) -> BinanceExchange:
     budget = RequestBudget(Redis.from_url(settings.REDIS_URLS[3]))
-    return BinanceExchange(market.url, market.ws_url, market.url, budget=budget)
+    return BinanceExchange(market.url, market.ws_url, market.url if has_archive else None, budget=budget)
 
 
 @pytest.fixture
@@ -216,6 +217,27 @@ def test_a_run_that_is_stopped_keeps_what_it_stored_and_the_next_goes_on(
     assert 20_000 <= kept < 50_000
     assert fill(client, series, start, end, BackfillSource.REST).added == 50_000 - kept
     assert candle_store().verify(series).problems == ()
+
+
+def test_without_an_archive_a_long_range_comes_by_rest(market: LocalReplay, symbol: str) -> None:
+    series = SeriesKey.of(symbol, "5m")
+    end = START - START % DAY
+    testnet = connected(market, has_archive=False)
+    plan = plan_backfill(testnet, series, start=end - 40 * DAY, end=end, source=BackfillSource.AUTO)
+    assert (plan.files, plan.candles) == ((), 40 * 288)
+    filled = backfill(testnet, plan)
+    assert (filled.added, filled.gaps) == (40 * 288, ())
+
+
+def test_an_archive_that_there_is_not_is_refused_in_one_line(
+    market: LocalReplay, symbol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    testnet = connected(market, has_archive=False)
+    monkeypatch.setattr("markets.management.commands.backfill.open_exchange", lambda: testnet)
+    with pytest.raises(CommandError) as refused:
+        call_command("backfill", "--symbol", symbol, "--timeframe", "5m", "--source", "archive")
+    assert refused.value.returncode == 2
+    assert str(refused.value) == "source must be auto or rest: the testnet has no archive"
 
 
 def test_a_damaged_archive_file_is_left_to_rest(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
