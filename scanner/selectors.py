@@ -1,7 +1,7 @@
 """The volatility ranking over all stored pairs."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,13 +51,22 @@ class Ranking:
 
 
 Scanned = tuple[dict[str, Volatility], list[Skipped]]  # by symbol
+Report = Callable[[float, str], None]
 
 
-def scan(timeframe: Timeframe) -> Scanned:
-    """Measure every stored pair now. One pair's failure is told and hides no other."""
+def _silent(fraction: float, stage: str) -> None:
+    """Tell nobody."""
+
+
+def scan(timeframe: Timeframe, report: Report = _silent) -> Scanned:
+    """Measure every stored pair now. One pair's failure is told and hides no other.
+
+    ``report`` is told the fraction done and how many pairs.
+    """
     series = [key for key in known_series() if key.timeframe == timeframe]
     measured, skipped = {}, []
-    for key, outcome in _measure_all(series):
+    for done, (key, outcome) in enumerate(_measure_all(series), start=1):
+        report(done / len(series), f"{done} of {len(series)} pairs")
         if isinstance(outcome, Volatility):
             measured[key.symbol] = outcome
         else:
@@ -82,32 +91,34 @@ def _measure_one(key: SeriesKey) -> Volatility | str:
         return f"internal error: {type(error).__name__}"
 
 
-def ranking(timeframe: Timeframe, *, metric: Metric = Metric.ATR, top: int | None = None) -> Ranking:
-    """Return the pairs ordered by ``metric``, the ``top`` first ones or all."""
-    measured, skipped = _recent(timeframe)
+def ranking(
+    timeframe: Timeframe, *, metric: Metric = Metric.ATR, top: int | None = None, report: Report = _silent
+) -> Ranking:
+    """Return the pairs ordered by ``metric``, the ``top`` first ones or all; ``report`` as of ``scan``."""
+    measured, skipped = _recent(timeframe, report)
     ordered = sorted(measured.items(), key=lambda item: (-item[1].value(metric), item[0]))
     rows = tuple(Ranked(place, symbol, each) for place, (symbol, each) in enumerate(ordered, start=1))
     return Ranking(timeframe, metric, rows[:top], tuple(skipped))
 
 
-def _recent(timeframe: Timeframe) -> Scanned:
+def _recent(timeframe: Timeframe, report: Report) -> Scanned:
     try:
         kept = cache.get(cache_key(timeframe))
     except (RedisError, OSError):
         kept = None
-    return unpack(kept) if kept is not None else _scan_once(timeframe)
+    return unpack(kept) if kept is not None else _scan_once(timeframe, report)
 
 
 _scanned: dict[tuple[Path, Timeframe], tuple[list[Any], Scanned]] = {}
 
 
-def _scan_once(timeframe: Timeframe) -> Scanned:
+def _scan_once(timeframe: Timeframe, report: Report) -> Scanned:
     """Measure every pair when any has changed since this process did so last."""
     store = candle_store()
     state = [(key, store.version(key)) for key in known_series() if key.timeframe == timeframe]
     known = _scanned.get((store.root, timeframe))
     if known is None or known[0] != state:
-        known = state, scan(timeframe)
+        known = state, scan(timeframe, report)
         if not known[1][1]:  # what failed may do better without a change
             _scanned[store.root, timeframe] = known
     return known[1]

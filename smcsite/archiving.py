@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,8 @@ from markets.series import SeriesKey
 from markets.store.locks import SeriesLock
 from signals.log.generations import series_lock
 from smcsite.version import VERSION
+
+Report = Callable[[float, str], None]
 
 _DIGESTS = "digests.json"
 _DATABASE, _ROWS = "database.sqlite3", "database.json"
@@ -45,9 +47,14 @@ class Archived:
     size: int
 
 
-def write_archive(path: Path) -> Archived:
+def _silent(fraction: float, stage: str) -> None:
+    """Tell nobody."""
+
+
+def write_archive(path: Path, report: Report = _silent) -> Archived:
     """Write everything into ``path``, readable by its owner alone; the service may run meanwhile.
 
+    ``report`` is told the fraction done and the stage.
     Raises ``ConflictError`` when something is there already.
     """
     if path.exists():
@@ -55,21 +62,26 @@ def write_archive(path: Path) -> Archived:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with tempfile.TemporaryDirectory(prefix="smc-backup-", dir=path.parent) as scratch:
         try:
-            members = list(_collected(Path(scratch)))
-            _write(temporary, members)
+            members = list(_collected(Path(scratch), report))
+            _write(temporary, members, report)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+    report(1.0, "done")
     return Archived(len(members), path.stat().st_size)
 
 
-def _write(path: Path, members: list[tuple[str, Path]]) -> None:
-    digests = {name: _digest(file) for name, file in members}
+def _write(path: Path, members: list[tuple[str, Path]], report: Report) -> None:
+    digests = {}
+    for number, (name, file) in enumerate(members):
+        report(0.4 + 0.3 * number / len(members), "making digests")
+        digests[name] = _digest(file)
     told = json.dumps({"version": VERSION, "digests": digests}, indent=1).encode()
     with _created(path, 0o600) as handle:
         with tarfile.open(fileobj=handle, mode="w", format=tarfile.PAX_FORMAT) as archive:
             archive.addfile(_member(_DIGESTS, len(told)), io.BytesIO(told))
-            for name, file in members:
+            for number, (name, file) in enumerate(members):
+                report(0.7 + 0.3 * number / len(members), f"writing {number:,} of {len(members):,} files")
                 with file.open("rb") as content:
                     archive.addfile(_member(name, file.stat().st_size), content)
         handle.flush()
@@ -87,12 +99,15 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     return member
 
 
-def _collected(scratch: Path) -> Iterator[tuple[str, Path]]:
+def _collected(scratch: Path, report: Report) -> Iterator[tuple[str, Path]]:
     """Copy what has to stay still while it is read, and yield each member's name and file."""
+    report(0.0, "copying the database")
     yield _database_copy(scratch)
     root: Path = settings.DATA_ROOT
-    yield from _folder_copy(root, "signals", scratch)
-    yield from _folder_copy(root, "candles", scratch)
+    folders = [(kind, folder) for kind in ("signals", "candles") for folder in sorted((root / kind).glob("*/*"))]
+    for number, (kind, folder) in enumerate(folders):
+        report(0.05 + 0.35 * number / len(folders), f"copying {kind} of {folder.parent.name} {folder.name}")
+        yield from _folder_copy(root, kind, folder, scratch)
     for name in ("backtests", "analyses"):
         yield from _links(root, root / name, "data", scratch)
     yield from _links(settings.REPORTS_ROOT, settings.REPORTS_ROOT, "reports", scratch)
@@ -115,22 +130,21 @@ def _database_copy(scratch: Path) -> tuple[str, Path]:
     return _ROWS, copy
 
 
-def _folder_copy(root: Path, kind: str, scratch: Path) -> Iterator[tuple[str, Path]]:
-    """Copy each series' files while nobody writes to it. A hard link would do, were a journal not appended to."""
-    for folder in sorted((root / kind).glob("*/*")):
-        with ExitStack() as held:
-            if kind == "candles":
-                held.enter_context(SeriesLock(folder))
-            else:
-                held.enter_context(series_lock(root, SeriesKey.of(folder.parent.name, folder.name)))
-            for file in _files(folder):
-                copy = scratch / kind / file.relative_to(root / kind)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(file.read_bytes())
-        yield from (
-            (f"data/{kind}/{each.relative_to(scratch / kind)}", each)
-            for each in _files(scratch / kind / folder.relative_to(root / kind))
-        )
+def _folder_copy(root: Path, kind: str, folder: Path, scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Copy a series' files while nobody writes to it. A hard link would do, were a journal not appended to."""
+    with ExitStack() as held:
+        if kind == "candles":
+            held.enter_context(SeriesLock(folder))
+        else:
+            held.enter_context(series_lock(root, SeriesKey.of(folder.parent.name, folder.name)))
+        for file in _files(folder):
+            copy = scratch / kind / file.relative_to(root / kind)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    yield from (
+        (f"data/{kind}/{each.relative_to(scratch / kind)}", each)
+        for each in _files(scratch / kind / folder.relative_to(root / kind))
+    )
 
 
 def _links(root: Path, folder: Path, prefix: str, scratch: Path) -> Iterator[tuple[str, Path]]:
@@ -166,8 +180,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def unpack_archive(path: Path) -> Archived:
-    """Unpack ``path`` into the empty data folder of the settings.
+def unpack_archive(path: Path, report: Report = _silent) -> Archived:
+    """Unpack ``path`` into the empty data folder of the settings; ``report`` is told the fraction done and the stage.
 
     Raises
     ------
@@ -182,16 +196,20 @@ def unpack_archive(path: Path) -> Archived:
         raise ConflictError(f"{root} must be empty, it holds {', '.join(sorted(held)[:3])}")
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".restore.tmp-", dir=root) as scratch:
-        count = _unpack(path, Path(scratch))
+        count = _unpack(path, Path(scratch), report)
+        report(0.95, "putting in place")
         _put_in_place(Path(scratch), root)
+    report(1.0, "done")
     return Archived(count, path.stat().st_size)
 
 
-def _unpack(path: Path, scratch: Path) -> int:
+def _unpack(path: Path, scratch: Path, report: Report) -> int:
+    size = max(1, path.stat().st_size)
     try:
         with tarfile.open(path, "r:") as archive:
             digests = _digests_of(archive, path)
             for member in archive:
+                report(0.95 * member.offset / size, "unpacking")
                 _unpack_member(archive, member, digests, scratch)
     except (tarfile.TarError, EOFError, KeyError, ValueError) as error:
         raise CorruptFileError(f"{path} is no backup of this service, or is damaged: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from backtests.engine.run import Result, run_markets
+from backtests.engine.run import Report, Result, run_markets
 from backtests.engine.spec import BacktestSpec
 from backtests.models import Backtest
 from backtests.reports import report_files
@@ -88,7 +88,7 @@ def run_now(spec: BacktestSpec, **more: Any) -> Backtest:
 
 
 def _run(job: Backtest, inputs: Inputs, progress: jobs.Progress) -> dict[str, Any]:
-    result = run_inputs(inputs, progress)
+    result = run_inputs(inputs, progress.report)
     progress.report(0.8, "writing the report")
     files = report_files(result)
     folder = report_shelf().publish(
@@ -105,13 +105,10 @@ def _run(job: Backtest, inputs: Inputs, progress: jobs.Progress) -> dict[str, An
     return result.metrics
 
 
-def run_inputs(inputs: Inputs, progress: jobs.Progress | None = None) -> Result:
-    """Run what was read, with the origin of the candles in the provenance."""
+def run_inputs(inputs: Inputs, report: Report = lambda fraction, stage: None) -> Result:
+    """Run what was read, with the origin of the candles in the provenance; ``report`` is ``run_markets``'."""
     origin = {"data_digest": inputs.digest, "code_commit": code_commit()}
-    markets = inputs.markets()
-    if progress is None:
-        return run_markets(markets, inputs.spec, origin=origin)
-    return run_markets(markets, inputs.spec, origin=origin, report=progress.report)
+    return run_markets(inputs.markets(), inputs.spec, origin=origin, report=report)
 
 
 def folder_name(spec: BacktestSpec) -> str:

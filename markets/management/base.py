@@ -1,6 +1,5 @@
 """How every command of the service behaves: exit codes, one clear line for a mistake, progress."""
 
-import sys
 import time
 from argparse import ArgumentTypeError
 from typing import Any, NoReturn
@@ -11,6 +10,10 @@ from django.db import DatabaseError, connection
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.moments import parse_time
+
+# Work of few and long steps shows each at once.
+_STEP = 0.05
+_ERASE = "\x1b[2K"
 
 
 class SmcCommand(BaseCommand):
@@ -42,6 +45,8 @@ class SmcCommand(BaseCommand):
         raise NotImplementedError
 
     def fail(self, message: str, *, returncode: int = 1) -> NoReturn:
+        if self.stderr.isatty():
+            self.stderr.write(_ERASE, ending="")  # a progress line that was under way
         raise CommandError(" ".join(message.split()), returncode=returncode)
 
 
@@ -60,22 +65,33 @@ def moment(text: str) -> int:
 
 
 class ProgressLine:
-    """Says how far long work is: one line that renews itself on a terminal, plain lines now and then elsewhere."""
+    """Says how far long work is: one line that renews itself on a terminal, plain lines now and then elsewhere.
+
+    Elsewhere quick work has a last line only, so that a mistake that shows at once is told in one line.
+    """
 
     def __init__(self, command: BaseCommand, what: str) -> None:
         self._out = command.stderr
         self._what = what
-        self._is_terminal = sys.stderr.isatty()
-        self._last_shown = 0.0
+        self._is_terminal = command.stderr.isatty()
+        self._last_shown = 0.0 if self._is_terminal else time.monotonic()
+        self._fraction = 0.0
 
     def show(self, fraction: float, detail: str = "") -> None:
         now = time.monotonic()
-        if now - self._last_shown < (0.1 if self._is_terminal else 5.0) and fraction < 1.0:
+        is_step = self._is_terminal and fraction - self._fraction >= _STEP
+        if now - self._last_shown < (0.1 if self._is_terminal else 5.0) and fraction < 1.0 and not is_step:
             return
-        self._last_shown = now
+        self._last_shown, self._fraction = now, fraction
         filled = int(24 * min(1.0, fraction))
         bar = f"[{'#' * filled}{'.' * (24 - filled)}] " if self._is_terminal else ""
         line = f"{self._what} {bar}{fraction:4.0%} {detail}".rstrip()
         ending = "\r" if self._is_terminal and fraction < 1.0 else "\n"
-        self._out.write(f"\x1b[2K{line}" if self._is_terminal else line, ending=ending)
+        self._out.write(f"{_ERASE}{line}" if self._is_terminal else line, ending=ending)
         self._out.flush()
+
+    def erase(self) -> None:
+        """Make room on a terminal for what was found."""
+        if self._is_terminal:
+            self._out.write(_ERASE, ending="")
+            self._out.flush()

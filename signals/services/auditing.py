@@ -1,6 +1,6 @@
 """The audit: what the log and the ledger say against what the candles say."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from signals.models import PublishedSignal
 from signals.selectors.ledger import as_published, ledger
 from signals.selectors.logs import fresh_view, mends
 
+Report = Callable[[float, str], None]
+
 _TRIES = 10
 
 
@@ -35,18 +37,21 @@ class Audit:
 
 
 @mends
-def audit(series: SeriesKey) -> Audit:
+def audit(series: SeriesKey, report: Report = lambda fraction, stage: None) -> Audit:
     """Find a series' signals anew from its stored candles; compare log and ledger with them.
 
+    ``report`` is told the fraction done and the stage.
     Works while the service runs: the comparison ends at the last candle the log has judged. Raises
     ``NoCandlesError`` when nothing is stored of the series.
     """
+    report(0.0, "finding signals")
     view, found, candles = _one_moment(series)
     signals, marks = _logged(view)
-    differences = [
-        *_differing(series, "signal", signals, found.signals),
-        *_differing(series, "mark", marks, found.marks),
-    ]
+    report(0.3, "comparing signals")
+    differences = list(_differing(series, "signal", signals, found.signals))
+    report(0.5, "comparing marks")
+    differences += _differing(series, "mark", marks, found.marks)
+    report(0.8, "comparing what was published")
     rows = ledger(series=series).filter(detector_version=view.version, params_digest__in=view.generation.digests)
     published = list(rows.filter(revised_at=None))
     differences += _unfounded(series, published, found, view)

@@ -42,6 +42,7 @@ class Backup:
     file: Path
     folder: Path
     rounds: int  # that had ended when it began
+    told: str  # how far it was
 
 
 def variables(folder: Path) -> dict[str, str]:
@@ -121,7 +122,7 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> Backup:
     finally:
         work.kill()
         work.wait()
-    return Backup(folder / "all.smc", folder, before)
+    return Backup(folder / "all.smc", folder, before, written.stderr)
 
 
 def test_backup_restore_roundtrip(backup: Backup, tmp_path: Path) -> None:
@@ -129,6 +130,7 @@ def test_backup_restore_roundtrip(backup: Backup, tmp_path: Path) -> None:
     assert backup.file.stat().st_mode & 0o777 == 0o600
     restored = manage(tmp_path, "restore", str(backup.file))
     assert restored.returncode == 0, restored.stderr
+    assert (backup.told, restored.stderr) == ("backup 100% done\n", "restore 100% done\n")
     old, new = CandleStore(backup.folder / "data"), CandleStore(tmp_path / "data")
     end = (new.last_time(SERIES) or 0) + 1
     assert new.digest(SERIES, start=None, end=None) == old.digest(SERIES, start=None, end=end)

@@ -16,7 +16,7 @@ from backtests.selectors import read_inputs, settle
 from backtests.services.running import folder_name, run_inputs
 from markets.candles import Gap
 from markets.errors import InvalidInputError
-from markets.management.base import SmcCommand, moment
+from markets.management.base import ProgressLine, SmcCommand, moment
 from markets.moments import iso, parse_time
 from markets.series import Timeframe
 
@@ -55,9 +55,15 @@ class Command(SmcCommand):
 
     def run(self, **options: Any) -> None:
         spec = settle(_spec_of(options), cap=_MAX_CANDLES)
-        result = run_inputs(read_inputs(spec))
+        line = ProgressLine(self, f"{folder_name(spec)} {spec.timeframe.value}")
+        line.show(0.0, "reading candles")
+        inputs = read_inputs(spec)
+        line.show(0.1, "finding signals")
+        result = run_inputs(inputs, line.show)
+        line.show(0.8, "writing the report")
         default = settings.REPORTS_ROOT / folder_name(spec) / spec.timeframe.value / spec.digest
         folder = publish_into(options["out_dir"] or default, report_files(result))
+        line.show(1.0)
         self._show(result)
         self.stdout.write(f"\nwritten to {folder}: trades.csv, equity.csv, metrics.json and Parquet twins")
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from markets.errors import NoCandlesError
-from markets.management.base import SmcCommand
+from markets.management.base import ProgressLine, SmcCommand
 from markets.series import Timeframe
 from scanner.engine.volatility import Metric
 from scanner.selectors import ranking
@@ -28,7 +28,8 @@ class Command(SmcCommand):
         timeframe = Timeframe.parse(options["timeframe"])
         if options["top"] is not None and options["top"] < 1:
             self.fail(f"--top must be 1 or more, was {options['top']}", returncode=2)
-        found = ranking(timeframe, metric=Metric(options["metric"]), top=options["top"])
+        line = ProgressLine(self, f"scan {timeframe.value}")
+        found = ranking(timeframe, metric=Metric(options["metric"]), top=options["top"], report=line.show)
         for each in found.skipped:
             self.stderr.write(f"{each.symbol} skipped: {each.reason}")
         if not found.rows:

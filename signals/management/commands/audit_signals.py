@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import SmcCommand
+from markets.management.base import ProgressLine, SmcCommand
 from markets.series import SeriesKey, Timeframe
 from signals.services.auditing import audit
 
@@ -20,7 +20,9 @@ class Command(SmcCommand):
 
     def run(self, **options: Any) -> None:
         series = SeriesKey.of(options["symbol"], options["timeframe"])
-        result = audit(series)
+        line = ProgressLine(self, str(series))
+        result = audit(series, line.show)
+        line.erase()
         for difference in result.differences[:_SHOWN]:
             self.stdout.write(difference)
         if len(result.differences) > _SHOWN:

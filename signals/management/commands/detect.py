@@ -13,7 +13,7 @@ from django.core.management.base import CommandParser
 
 from markets.candles import Candles
 from markets.errors import InvalidInputError, NoCandlesError
-from markets.management.base import SmcCommand, moment
+from markets.management.base import ProgressLine, SmcCommand, moment
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Detector, Kind, Params
@@ -62,11 +62,16 @@ class Command(SmcCommand):
         start, end = options["start"], options["end"]
         if start is not None and end is not None and end <= start:
             raise InvalidInputError("--to must be after --from", field="to")
+        line = ProgressLine(self, str(series))
+        line.show(0.0, "reading candles")
         candles = candle_store().read(series, start=start, end=end)
         if not len(candles):
             raise NoCandlesError(f"nothing is stored of {series} in the range")
+        line.show(0.1, f"finding signals in {len(candles):,} candles")
         table = _found(candles, runs)
+        line.show(0.5, f"writing {len(table):,} signals")
         _write(table, out)
+        line.show(1.0)
         self._tell(series, len(candles), table, out)
 
     def _tell(self, series: SeriesKey, candles: int, table: pd.DataFrame, out: Path) -> None:

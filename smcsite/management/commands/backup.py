@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import SmcCommand
+from markets.management.base import ProgressLine, SmcCommand
 from smcsite.archiving import write_archive
 
 
@@ -18,5 +18,5 @@ class Command(SmcCommand):
     def run(self, **options: Any) -> None:
         if not options["file"].absolute().parent.is_dir():
             self.fail(f"there is no folder {options['file'].absolute().parent}", returncode=2)
-        written = write_archive(options["file"].absolute())
+        written = write_archive(options["file"].absolute(), ProgressLine(self, "backup").show)
         self.stdout.write(f"{written.files} files, {written.size:,} bytes written to {options['file']}")

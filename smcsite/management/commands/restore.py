@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.management.base import SmcCommand
+from markets.management.base import ProgressLine, SmcCommand
 from smcsite.archiving import unpack_archive
 
 
@@ -19,5 +19,5 @@ class Command(SmcCommand):
     def run(self, **options: Any) -> None:
         if not options["file"].is_file():
             self.fail(f"there is no file {options['file']}", returncode=2)
-        unpacked = unpack_archive(options["file"])
+        unpacked = unpack_archive(options["file"], ProgressLine(self, "restore").show)
         self.stdout.write(f"{unpacked.files} files restored from {options['file']}")
