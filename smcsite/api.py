@@ -1,6 +1,5 @@
 """The parts of the REST API that span all apps: status and socket tickets."""
 
-import os
 from typing import Any
 
 from django.urls import NoReverseMatch, get_resolver, reverse
@@ -12,10 +11,15 @@ from rest_framework.views import APIView
 
 import smcsite.schema  # noqa: F401 - its extensions are known once it is imported
 from signals.push.status import read_status
+from smcsite.heartbeats import running
 from smcsite.security.tickets import TICKET_SECONDS, issue_ticket
 from smcsite.version import VERSION
 
-_PROCESS = inline_serializer("Process", {"role": serializers.CharField(), "pid": serializers.IntegerField()}, many=True)
+_PROCESS = inline_serializer(
+    "Process",
+    {"role": serializers.CharField(), "pid": serializers.IntegerField(), "host": serializers.CharField()},
+    many=True,
+)
 _LAG = inline_serializer("Lag", {name: serializers.FloatField(allow_null=True) for name in ("p50", "p95", "p99")})
 _SERIES = inline_serializer(
     "SeriesState",
@@ -73,11 +77,7 @@ class StatusView(APIView):
     @extend_schema(operation_id="status", responses=_STATUS)
     def get(self, request: Request) -> Response:
         told: dict[str, Any] = read_status()
-        processes = told["processes"]
-        if not any(each["role"] == "web" for each in processes):
-            # Without our supervisor, as in a container, this process knows at least of itself.
-            processes.append({"role": "web", "pid": os.getpid()})
-        return Response({"version": VERSION, **told})
+        return Response({"version": VERSION, **told, "processes": running(told)})
 
 
 class SocketTicketView(APIView):

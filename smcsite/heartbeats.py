@@ -3,12 +3,17 @@
 import os
 import socket
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from django.conf import settings
 from redis import Redis
+from redis.exceptions import RedisError
+
+from signals.push.processes import is_alive
 
 BEAT_SECONDS = 5.0
 SILENT_AFTER = 20.0
@@ -49,3 +54,21 @@ def heartbeats() -> list[Heartbeat]:
         role, host, pid = member.decode().split("|")
         found.append(Heartbeat(role, host, int(pid), seen))
     return found
+
+
+def running(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return who runs: this process, those that the status ``told`` names, and whoever gave a sign of life lately.
+
+    In containers no supervisor notes anything, and all have the same few process numbers: the host tells them apart.
+    """
+    here = socket.gethostname()
+    found = [(each["role"], here, each["pid"]) for each in told["processes"]]
+    found.append(("web", here, os.getpid()))
+    found += [("stream", each["host"], each["pid"]) for each in told["leaders"]]
+    with suppress(RedisError, OSError):  # the rest is known without it
+        found += [(each.role, each.host, each.pid) for each in heartbeats()]
+    return [
+        {"role": role, "pid": pid, "host": host}
+        for role, host, pid in dict.fromkeys(found)
+        if host != here or is_alive(pid)  # a sign outlives its process by some seconds
+    ]

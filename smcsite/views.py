@@ -21,6 +21,7 @@ from signals.push.status import read_status
 from signals.views import newest_once
 from smcsite.dashboard import first_steps, market, near_zones, tallies
 from smcsite.forms import AlertForm, PreferencesForm
+from smcsite.heartbeats import running
 from smcsite.preferences import THEMES, AlertRule, Preferences, keep, rules_text
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def status(request: HttpRequest) -> HttpResponse:
     """Feeds, workers, lag, queue, disk, versions."""
     parts = {"status": "smcsite/_status.html"}
     told = read_status()
+    told["processes"] = running(told)
     told["series"] = sorted(told["series"], key=lambda row: (row["symbol"], Timeframe(row["timeframe"]).minutes))
     return page(request, "smcsite/status.html", {"status": told}, parts=parts)
 
