@@ -24,12 +24,12 @@ def database_check() -> Check:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        return Check(OK) if _is_migrated() else Check(DOWN, "migrations are not applied: manage.py migrate")
+        return Check(OK) if is_migrated() else Check(DOWN, "migrations are not applied: manage.py migrate")
     except DatabaseError as error:
         return Check(DOWN, type(error).__name__)
 
 
-def _is_migrated() -> bool:
+def is_migrated() -> bool:
     """Say whether every migration is applied; once they are, nobody unapplies them under a running process."""
     if not _known_migrated:
         executor = MigrationExecutor(connection)

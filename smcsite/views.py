@@ -1,10 +1,13 @@
 """The pages that span all apps: dashboard, status, settings, help, search; and the pages that tell what went wrong."""
 
 import logging
+import platform
 from typing import Any
 
+import django
 from django.conf import settings as configuration
 from django.contrib import messages
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -17,12 +20,15 @@ from markets.series import Timeframe
 from markets.views import page, redirect
 from scanner.selectors import ranking
 from signals import selectors
+from signals.engine import DETECTOR_VERSION
 from signals.push.status import read_status
 from signals.views import newest_once
 from smcsite.dashboard import first_steps, market, near_zones, tallies
 from smcsite.forms import AlertForm, PreferencesForm
+from smcsite.health import is_migrated
 from smcsite.heartbeats import running
 from smcsite.preferences import THEMES, AlertRule, Preferences, keep, rules_text
+from smcsite.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +91,19 @@ def status(request: HttpRequest) -> HttpResponse:
     told = read_status()
     told["processes"] = running(told)
     told["series"] = sorted(told["series"], key=lambda row: (row["symbol"], Timeframe(row["timeframe"]).minutes))
-    return page(request, "smcsite/status.html", {"status": told}, parts=parts)
+    return page(request, "smcsite/status.html", {"status": told, "versions": _versions()}, parts=parts)
+
+
+def _versions() -> dict[str, str]:
+    """Return what a report of a fault is to name."""
+    return {
+        "Service": VERSION,
+        "Detector": str(DETECTOR_VERSION),
+        "Python": platform.python_version(),
+        "Django": django.get_version(),
+        "Database": connection.display_name,
+        "Migrations": "applied" if is_migrated() else "not applied: manage.py migrate",
+    }
 
 
 @require_http_methods(["GET", "POST"])

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from smcsite.preferences import Preferences, rules_text
 from smcsite.templatetags.prices import decimals_of
+from smcsite.version import VERSION
 
 register = template.Library()
 
@@ -26,6 +27,11 @@ def preferences(context: Context) -> Preferences:
         request._preferences = Preferences.of(request)  # type: ignore[attr-defined]
     chosen: Preferences = request._preferences  # type: ignore[attr-defined]
     return chosen
+
+
+@register.simple_tag
+def version() -> str:
+    return VERSION
 
 
 @register.simple_tag

@@ -1,10 +1,12 @@
 """The pages that span all apps: what they show, how they answer parts, and what their cookies accept."""
 
 import json
+import platform
 import re
 from typing import ClassVar
 from urllib.parse import quote, unquote
 
+import django
 import pytest
 from django.db import connection
 from django.test import Client
@@ -16,7 +18,10 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
+from signals.engine import DETECTOR_VERSION
+from smcsite import health
 from smcsite.preferences import AlertRule, Preferences
+from smcsite.version import VERSION
 from tests.factories import walk
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +47,28 @@ def test_every_page_answers_on_an_empty_database(client: Client, path: str) -> N
     if answer.status_code == 200:
         assert answer.content.decode().lstrip().startswith("<!doctype html>")
         assert "HX-Request" in answer["Vary"]
+
+
+def test_the_status_tells_what_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = client.get("/web/status").text
+    told = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", text[text.index('id="versions-title"') :]))
+    assert told == {
+        "Service": VERSION,
+        "Detector": str(DETECTOR_VERSION),
+        "Python": platform.python_version(),
+        "Django": django.get_version(),
+        "Database": connection.display_name,
+        "Migrations": "applied",
+    }
+    monkeypatch.setattr(health, "_known_migrated", [])
+    monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *_: [("markets", "2")])
+    assert "not applied: manage.py migrate" in client.get("/web/status").text
+
+
+def test_every_page_names_the_version_at_its_foot(client: Client) -> None:
+    for path in ("/web/", "/web/help"):
+        foot = client.get(path).text.partition('<footer class="foot">')[2]
+        assert f"Version {VERSION}" in foot
 
 
 def test_first_run_is_guided_until_it_is_hidden(client: Client, stored: SeriesKey) -> None:
