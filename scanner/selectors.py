@@ -124,6 +124,18 @@ def _scan_once(timeframe: Timeframe, report: Report) -> Scanned:
     return known[1]
 
 
+SKIPPED_SCANS = "scan:skipped"
+
+
+def skipped_scans() -> int | None:
+    """Return how many scheduled scans were left out because the one before still ran, over all workers.
+
+    None before the first scan, and while the cache that holds the count is away.
+    """
+    count: int | None = cache.get(SKIPPED_SCANS)
+    return count
+
+
 def cache_key(timeframe: Timeframe) -> str:
     return f"scan:{timeframe.value}"
 

@@ -1,13 +1,15 @@
 """The scanner's door for Celery: rankings made ahead, so that pages need not wait."""
 
 import logging
+from contextlib import suppress
 
 from celery import shared_task
 from django.core.cache import cache
+from redis.exceptions import RedisError
 
 from markets.selectors import known_series
 from markets.series import Timeframe
-from scanner.selectors import FRESH_SECONDS, cache_key, pack, scan
+from scanner.selectors import FRESH_SECONDS, SKIPPED_SCANS, cache_key, pack, scan
 
 logger = logging.getLogger(__name__)
 
@@ -17,9 +19,14 @@ _LOCK_SECONDS = 60
 
 @shared_task(time_limit=60, soft_time_limit=45)
 def scan_all() -> None:
-    """Rank every stored timeframe. A scan that outlasts its period is not joined by another; the tick is skipped."""
+    """Rank every stored timeframe. A scan that outlasts its period is not joined by another; the tick is skipped
+    and counted.
+    """
+    cache.add(SKIPPED_SCANS, 0, timeout=None)
     if not cache.add(_LOCK, 1, _LOCK_SECONDS):
         logger.warning("the last scan still runs, this one is skipped")
+        with suppress(RedisError, OSError, ValueError):  # without the cache nobody can tell what still runs
+            cache.incr(SKIPPED_SCANS)
         return
     try:
         for timeframe in sorted({key.timeframe for key in known_series()}, key=_length):

@@ -6,11 +6,12 @@ from django.db import DatabaseError
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from redis.exceptions import RedisError
 
 from markets.models import Job
+from scanner.selectors import skipped_scans
 from signals.push.status import read_status
 from smcsite.health import checks, overall
 from smcsite.heartbeats import redis_client
@@ -30,6 +31,7 @@ class ServiceCollector:
         yield GaugeMetricFamily("smc_up", "1 unless the service is down.", value=float(overall(found) != "down"))
         yield from self._jobs()
         yield from self._queues()
+        yield from self._scans()
         yield from self._live()
 
     def _jobs(self) -> Iterator[Metric]:
@@ -49,6 +51,13 @@ class ServiceCollector:
         except (RedisError, OSError):
             return
         yield depth
+
+    def _scans(self) -> Iterator[Metric]:
+        count = skipped_scans()
+        if count is not None:
+            yield CounterMetricFamily(
+                "smc_scans_skipped", "Scans left out because the one before still ran.", value=count
+            )
 
     def _live(self) -> Iterator[Metric]:
         told = read_status()
