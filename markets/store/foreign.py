@@ -35,6 +35,8 @@ _ALIASES = {
     "taker_buy_quote_volume": "taker_buy_quote",
     "taker_buy_quote_asset_volume": "taker_buy_quote",
 }
+_CLOSED = "closed"
+_READ = {*COLUMNS, *FLOW_COLUMNS, _CLOSED}
 _SAMPLE_LINES = 25
 _PIECE = 1 << 20
 _UNZIPPED_BYTES = 1 << 31
@@ -52,8 +54,8 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
     ----------
     path
         Binance's CSV of 12 columns with or without a header, or columns ``open_time, open, high, low, close`` and
-        maybe ``volume`` and those of ``Flow``; or one such file in a zip, as the archive has them. The content decides
-        which it is, not the name.
+        maybe ``volume``, those of ``Flow`` and ``closed``, where 0 or false marks a candle that was still forming; or
+        one such file in a zip, as the archive has them. The content decides which it is, not the name.
     timeframe
         The candles'. An open time that is no multiple of it makes a row malformed.
 
@@ -73,20 +75,18 @@ def read_foreign(path: Path, timeframe: Timeframe) -> tuple[Candles, Intake]:
             raise NoCandlesError(f"{path} {error}") from error
     try:
         table, unreadable = _parquet(data) if data[:4] == b"PAR1" else _csv(data)
+        absent = [name for name in COLUMNS[:-1] if name not in table]
+        if absent:
+            raise NoCandlesError(f"{path} lacks the columns {', '.join(absent)}")
+        rows, has_time = _rows(table)
     except pa.ArrowException as error:
         raise NoCandlesError(f"{path} cannot be read: {error}") from error
-    absent = [name for name in COLUMNS[:-1] if name not in table]
-    if absent:
-        raise NoCandlesError(f"{path} lacks the columns {', '.join(absent)}")
-    times, has_time = _times(table["open_time"])
-    has_time &= (times >= EARLIEST) & (times < LATEST)
-    rows: dict[str, Any] = {name: _numbers(table[name]) for name in (*COLUMNS[1:], *FLOW_COLUMNS) if name in table}
-    rows.setdefault("volume", np.zeros(len(times)))
-    _check_timeframe(path, times[has_time], timeframe)
-    candles, intake = take_file_rows({"open_time": times, **rows}, timeframe, has_time=has_time)
+    _check_timeframe(path, rows["open_time"][has_time], timeframe)
+    candles, intake = take_file_rows(rows, timeframe, has_time=has_time)
     intake += Intake(malformed=unreadable)
     if not len(candles):
-        raise NoCandlesError(f"{path} holds no candle of {timeframe.value}; malformed={intake.malformed}")
+        counts = f"malformed={intake.malformed} unclosed={intake.unclosed}"
+        raise NoCandlesError(f"{path} holds no candle of {timeframe.value}; {counts}")
     return candles, intake
 
 
@@ -148,7 +148,18 @@ def _named(names: list[str], values: list[Any]) -> dict[str, Any]:
     for name, value in zip(names, values, strict=True):
         plain = name.strip().lower().replace(" ", "_")
         found.setdefault(_ALIASES.get(plain, plain), value)
-    return {name: value for name, value in found.items() if name in {*COLUMNS, *FLOW_COLUMNS}}
+    return {name: value for name, value in found.items() if name in _READ}
+
+
+def _rows(table: Table) -> tuple[dict[str, Any], BoolArray]:
+    """Return the columns as arrays, and which rows have a time that the store can keep."""
+    times, has_time = _times(table["open_time"])
+    has_time &= (times >= EARLIEST) & (times < LATEST)
+    rows: dict[str, Any] = {name: _numbers(table[name]) for name in (*COLUMNS[1:], *FLOW_COLUMNS) if name in table}
+    rows |= {"open_time": times, "volume": rows.get("volume", np.zeros(len(times)))}
+    if _CLOSED in table:
+        rows[_CLOSED] = _truths(table[_CLOSED])
+    return rows, has_time
 
 
 def _times(column: Any) -> tuple[TimeArray, BoolArray]:
@@ -213,6 +224,13 @@ def _numbers(column: Any) -> FloatArray:
         text = _texts(column)
         numbers = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
     return np.asarray(numbers.fill_null(np.nan).to_numpy(), np.float64)
+
+
+def _truths(column: Any) -> BoolArray:
+    """Return False where there is 0 or false, and True for all else: what is not told says nothing against a row."""
+    is_false = pc.equal(pc.utf8_lower(_texts(column)), "false").fill_null(False)
+    is_true: BoolArray = ~is_false.to_numpy(zero_copy_only=False) & (_numbers(column) != 0)
+    return is_true
 
 
 def _texts(column: Any) -> Any:

@@ -30,7 +30,8 @@ class Command(SmcCommand):
         parser.add_argument(
             "path",
             type=Path,
-            help="Binance's 12-column CSV or its zip; or open_time, open, high, low, close[, volume], CSV or Parquet",
+            help="Binance's 12-column CSV or its zip; or CSV or Parquet of "
+            "open_time, open, high, low, close[, volume][, closed]",
         )
         parser.add_argument("--symbol", required=True, help="the pair, such as BTCUSDT")
         parser.add_argument("--timeframe", "--tf", required=True, help=", ".join(Timeframe))
@@ -48,10 +49,12 @@ class Command(SmcCommand):
             merged = record(series, candles.take(slice(low, low + _ROWS_A_STEP)), source=Source.FILE)
             added += merged.added
             line.show(min(1.0, (low + _ROWS_A_STEP) / len(candles)), f"{added:,} candles added")
-        self.stdout.write(
+        counts = (
             f"accepted={added} duplicate={intake.duplicate + len(candles) - added} "
             f"out_of_order={intake.out_of_order} malformed={intake.malformed}"
         )
+        # Few files have such rows, and the line of those that have none is what scripts compare.
+        self.stdout.write(f"{counts} unclosed={intake.unclosed}" if intake.unclosed else counts)
         self._show_gaps(series, int(candles.open_time[0]), int(candles.open_time[-1]))
 
     def _show_gaps(self, series: SeriesKey, first: int, last: int) -> None:

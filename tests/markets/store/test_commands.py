@@ -61,6 +61,19 @@ def test_counts_are_of_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert line == "accepted=10 duplicate=2 out_of_order=2 malformed=1"
 
 
+def test_a_candle_that_was_still_forming_is_told_and_not_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{line},{closed}" for line, closed in zip(csv(3).splitlines(), ("true", "true", "false"), strict=True)]
+    (tmp_path / "file").write_text("\n".join(["open_time,open,high,low,close,volume,closed", *lines]))
+    line, *_ = run(capsys, *imported(tmp_path / "file"))
+    assert line == "accepted=2 duplicate=0 out_of_order=0 malformed=0 unclosed=1"
+    assert (
+        candle_store().read(QUARTER, start=None, end=None).open_time.tolist()
+        == walk(1, 2, timeframe=QUARTER.timeframe).open_time.tolist()
+    )
+
+
 def test_many_gaps_are_told_shortly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("\n".join(csv(100).splitlines()[::3]))
     _, count, *gaps, more = run(capsys, *imported(tmp_path / "file"))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from markets.candles import FLOW_COLUMNS, Candles, Intake
+from markets.candles import COLUMNS, FLOW_COLUMNS, Candles, Intake
 from markets.errors import InvalidInputError, NoCandlesError
 from markets.series import SeriesKey, Timeframe
 from markets.store import CandleStore, Source
@@ -176,6 +176,7 @@ def test_a_zip_of_one_file_is_read_as_that_file(tmp_path: Path) -> None:
         ("time,open,high\n1,2,3", "lacks the columns low, close"),
         (HEADER, "holds no candle of 1m; malformed=0"),
         (f"{HEADER}\n{row('x')}\n{row('y')}", "holds no candle of 1m; malformed=2"),
+        ("open_time,open,high,low,close,closed\n1700000040,1,2,1,2,0", "no candle of 1m; malformed=0 unclosed=1"),
         ("PAR1 and then something else", "cannot be read"),
         (bytes(range(256)) * 50, "lacks the columns"),
         (zipped("a", "b"), "does not hold one file"),
@@ -225,6 +226,44 @@ def test_parquet_is_read_whatever_its_types(tmp_path: Path) -> None:
     assert same(read(tmp_path, _parquet(indexed))[0], expected)
     texts = pa.table({"date": columns[0], **{name: pa.array(frame[name].astype(str)) for name in frame}})
     assert same(read(tmp_path, _parquet(texts))[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("no", "yes"),
+    [("0", "1"), ("false", "true"), ("False", "True"), (" FALSE", "TRUE "), ("0.0", "1.0"), ("0", ""), ("false", "x")],
+)
+def test_a_row_that_says_it_is_not_closed_is_passed_over(tmp_path: Path, no: str, yes: str) -> None:
+    # The last two of equal time: what had closed stays, though the row that had not comes after it.
+    marks = [(0, yes), (1, no), (2, yes), (2, no)]
+    lines = [f"{T0 + at * STEP},1.5,2.5,1,2,{mark}" for at, mark in marks]
+    candles, intake = read(tmp_path, "\n".join(["open_time,open,high,low,close,Closed", *lines]))
+    assert candles.open_time.tolist() == [T0, T0 + 2 * STEP]
+    assert intake == Intake(accepted=2, unclosed=2)
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        pa.array([True, False, None]),
+        pa.array([1, 0, None], pa.int8()),
+        pa.array([1.0, 0.0, float("nan")]),
+        pa.array(["True", "False", None]),
+        pa.array(["1", "0", ""]).dictionary_encode(),
+    ],
+)
+def test_parquet_tells_unclosed_rows_in_any_type(tmp_path: Path, closed: pa.Array) -> None:
+    candles = walk(1, 3)
+    columns = {name: getattr(candles, name) for name in COLUMNS}
+    found, intake = read(tmp_path, _parquet(pa.table({**columns, "closed": closed})))
+    assert same(found, candles.take(np.array([0, 2])))
+    assert intake == Intake(accepted=2, unclosed=1)
+
+
+@pytest.mark.parametrize("name", ["open_time", "open", "closed"])
+def test_a_column_of_lists_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    columns = {"closed": [1], **{each: getattr(walk(1, 1), each) for each in COLUMNS}, name: [[1]]}
+    with pytest.raises(NoCandlesError, match="cannot be read"):
+        read(tmp_path, _parquet(pa.table(columns)))
 
 
 def test_a_csv_of_pandas_and_of_ours_come_back_exactly(tmp_path: Path) -> None:
