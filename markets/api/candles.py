@@ -116,12 +116,13 @@ def _next(page: Page, candles: Candles) -> str:
     """Return the URL of the page that goes on where this one ends."""
     address, _, query = page.url.partition("?")
     changes = QueryDict(query, mutable=True)
-    for name in ("from_date", "to_date"):
-        changes.pop(name, None)
     if page.is_backward:
-        changes["to"] = iso_times(candles.open_time[:1])[0]
+        name, moment = "to", candles.open_time[:1]
     else:
-        changes["from"] = iso_times(candles.open_time[-1:] + 1000)[0]
+        name, moment = "from", candles.open_time[-1:] + 1000
+    # The other bound stays as it was asked for, by whichever of its two names.
+    changes.pop(f"{name}_date", None)
+    changes[name] = iso_times(moment)[0]
     return f"{address}?{changes.urlencode()}"
 
 

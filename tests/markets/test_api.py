@@ -59,9 +59,14 @@ def test_without_a_range_the_newest_are_told_oldest_first(client: Client, candle
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_following_next_tells_every_candle_once(client: Client, candles: Candles, order: str) -> None:
+@pytest.mark.parametrize("end_name", ["to", "to_date"])
+@pytest.mark.parametrize("start_name", ["from", "from_date"])
+def test_following_next_tells_every_candle_once(
+    client: Client, candles: Candles, start_name: str, end_name: str, order: str
+) -> None:
     start, end = iso(int(candles.open_time[100])), iso(int(candles.open_time[1_200]))
-    url: object = f"/api/v1/candles/?symbol=TOLDUSDT&tf=15m&from={start}&to={end}&limit=400&order={order}"
+    asked = f"symbol=TOLDUSDT&tf=15m&{start_name}={start}&{end_name}={end}&limit=400&order={order}"
+    url: object = f"/api/v1/candles/?{asked}"
     times: list[str] = []
     for _ in range(10):
         page = client.get(str(url)).json()
