@@ -170,6 +170,16 @@ def _coverage_json(of_series: SeriesCoverage) -> dict[str, Any]:
     return {"first": iso(stored.first), "last": iso(stored.last), "candles": stored.count, "gaps": len(stored.gaps)}
 
 
+def column_types(rows: serializers.Serializer[Any]) -> dict[str, type]:
+    """Return what the columns of a file of such rows hold; times are text, as in JSON."""
+    return {str(name): _type_of(field) for name, field in rows.fields.items()}
+
+
+def _type_of(field: object) -> type:
+    kinds = {serializers.BooleanField: bool, serializers.IntegerField: int, serializers.FloatField: float}
+    return next((type_ for kind, type_ in kinds.items() if isinstance(field, kind)), str)
+
+
 class CandleSerializer(serializers.Serializer[Any]):
     """One closed candle. Prices in quote currency, volume in base currency."""
 

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from markets.api.answers import file_answer, json_answer
+from markets.serializers import column_types
 from scanner.engine.volatility import Metric
 from scanner.selectors import ranking
 from scanner.serializers import RankedSerializer, RankingQuery, ranked_json
@@ -41,7 +42,9 @@ class VolatilityView(APIView):
         found = ranking(wanted["timeframe"], metric=Metric(wanted["metric"]), top=wanted.get("top"))
         rows = [ranked_json(row, found) for row in found.rows]
         if wanted["format"] != "json":
-            columns = {str(name): [row[str(name)] for row in rows] for name in RankedSerializer().fields}
-            return file_answer(iter([columns]), format_=wanted["format"], name=f"volatility-{found.timeframe.value}")
+            types = column_types(RankedSerializer())
+            columns = {name: [row[name] for row in rows] for name in types}
+            name = f"volatility-{found.timeframe.value}"
+            return file_answer(iter([columns]), types, format_=wanted["format"], name=name)
         skipped = [{"symbol": each.symbol, "reason": each.reason} for each in found.skipped]
         return json_answer({"next": None, "results": rows, "skipped": skipped})

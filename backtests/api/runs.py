@@ -22,6 +22,7 @@ from backtests.serializers.answers import (
     EstimateSerializer,
     TradeSerializer,
     report_links,
+    row_types,
     rows_json,
 )
 from backtests.serializers.questions import BacktestQuery, BacktestRequest, DryRunQuery, RowsQuery
@@ -182,7 +183,8 @@ def _rows(request: Request, run: Backtest, name: str) -> HttpResponseBase:
         return chunk_answer(csv_chunks(folder, name, start=start, count=limit), format_="csv", name=file_name)
     if wanted["format"] == "parquet":
         parts = _parts(folder, name, start=start, end=min(total, start + limit))
-        return file_answer(parts, format_="parquet", name=file_name)
+        types = row_types(TradeSerializer() if name == TRADES else EquitySerializer())
+        return file_answer(parts, types, format_="parquet", name=file_name)
 
     def answer() -> HttpResponseBase:
         rows = rows_json(read_columns(folder, name, start=start, count=limit))

@@ -12,6 +12,7 @@ from backtests.models import Analysis, Backtest
 from markets.moments import iso_times
 from markets.serializers import (
     JobSerializer,
+    column_types,
 )
 
 _TIMES = ("signal_time", "entry_time", "exit_time", "time")
@@ -58,6 +59,11 @@ class EquitySerializer(serializers.Serializer[Any]):
     time = serializers.DateTimeField()
     equity = serializers.FloatField()
     drawdown = serializers.FloatField()
+
+
+def row_types(rows: serializers.Serializer[Any]) -> dict[str, type]:
+    """Return what the columns of a report hold; times are UTC ms, as they lie on the disk."""
+    return {name: int if name in _TIMES else type_ for name, type_ in column_types(rows).items()}
 
 
 def rows_json(columns: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -27,9 +27,9 @@ def json_answer(content: Any, *, status: int = 200) -> HttpResponse:
     return HttpResponse(body, status=status, content_type="application/json")
 
 
-def file_answer(parts: Iterator[Columns], *, format_: str, name: str) -> HttpResponseBase:
-    """Answer with a file made of ``parts``, each some thousand rows with the same columns."""
-    chunks = csv_chunks(parts) if format_ == "csv" else parquet_chunks(parts)
+def file_answer(parts: Iterator[Columns], types: Mapping[str, type], *, format_: str, name: str) -> HttpResponseBase:
+    """Answer with a file made of ``parts``, each some thousand rows with the columns of ``types``."""
+    chunks = csv_chunks(parts) if format_ == "csv" else parquet_chunks(parts, types)
     return chunk_answer(chunks, format_=format_, name=name)
 
 

@@ -18,7 +18,7 @@ from markets.api.answers import Columns, file_answer, unchanged_answer
 from markets.candles import COLUMNS, Candles
 from markets.moments import iso_times
 from markets.selectors import candle_store, require_pair
-from markets.serializers import CandleQuery, CandleSerializer, candle_rows
+from markets.serializers import CandleQuery, CandleSerializer, candle_rows, column_types
 from markets.series import SeriesKey
 from markets.store import CandleStore
 
@@ -47,9 +47,9 @@ class CandleView(APIView):
         if last is None:  # what has candles is known, and the database need not be asked
             require_pair(series.symbol)
         if wanted["format"] != "json":
-            return file_answer(
-                _parts(series, wanted), format_=wanted["format"], name=f"{series.symbol}-{series.timeframe}"
-            )
+            name = f"{series.symbol}-{series.timeframe}"
+            types = column_types(CandleSerializer())
+            return file_answer(_parts(series, wanted), types, format_=wanted["format"], name=name)
         page = Page(
             request.build_absolute_uri(),
             series,

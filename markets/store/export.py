@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_TYPES = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+
 
 class _Pipe(io.RawIOBase):
     """A sink that hands out what was written since it was last asked, and remembers only its position."""
@@ -33,19 +35,15 @@ class _Pipe(io.RawIOBase):
         return written
 
 
-def parquet_chunks(parts: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Write parts, each with the same columns of equal length, as one Parquet file; yield it piece by piece.
+def parquet_chunks(parts: Iterable[Mapping[str, Any]], types: Mapping[str, type]) -> Iterator[bytes]:
+    """Write parts, each with the columns of ``types`` in equal length, as one Parquet file; yield it piece by piece.
 
-    The first part decides the types; later parts are cast to them.
+    What a column holds is said before: a part that has no rows, or none with a value, does not tell it.
     """
     pipe = _Pipe()
-    writer: pq.ParquetWriter | None = None
-    for part in parts:
-        table = pa.table(dict(part))
-        if writer is None:
-            writer = pq.ParquetWriter(pipe, table.schema, compression="snappy")
-        writer.write_table(table.cast(writer.schema))
-        yield pipe.drain()
-    if writer is not None:
-        writer.close()
-        yield pipe.drain()
+    schema = pa.schema({name: _TYPES[kind] for name, kind in types.items()})
+    with pq.ParquetWriter(pipe, schema, compression="snappy") as writer:
+        for part in parts:
+            writer.write_table(pa.table(dict(part), schema=schema))
+            yield pipe.drain()
+    yield pipe.drain()

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from markets.api.answers import Columns, file_answer, json_answer
 from markets.selectors import require_pair
+from markets.serializers import column_types
 from signals import selectors
 from signals.serializers import SIGNAL_FIELDS, SignalQuery, SignalSerializer, SummaryQuery, signal_json
 
@@ -42,7 +43,7 @@ class SignalListView(APIView):
             require_pair(filter_.symbol)
         if wanted["format"] != "json":
             parts = _parts(filter_, limit=wanted.get("limit"))
-            return file_answer(parts, format_=wanted["format"], name="signals")
+            return file_answer(parts, column_types(SignalSerializer()), format_=wanted["format"], name="signals")
         page = selectors.signals(filter_, limit=wanted.get("limit", _DEFAULT_LIMIT), cursor=wanted.get("cursor"))
         results = [signal_json(row) for row in page.rows]
         if wanted["context"]:

@@ -220,12 +220,14 @@ def test_trades_and_equity_are_told_as_json_csv_and_parquet(client: Client, seri
         io.BytesIO(streamed(client.get(f"{base}/trades/", {"format": "csv", "limit": "2", "cursor": "1"})))
     )
     assert cut["trade"].tolist() == [2, 3]
-    parquet = (
-        pq.ParquetFile(io.BytesIO(streamed(client.get(f"{base}/equity/", {"format": "parquet"})))).read().to_pandas()
-    )
+    stored = report_shelf().folder(told["id"])
+    for name in ("trades", "equity"):
+        body = streamed(client.get(f"{base}/{name}/", {"format": "parquet"}))
+        parquet = pq.ParquetFile(io.BytesIO(body)).read()
+        assert parquet.equals(pq.ParquetFile(stored / f"{name}.parquet").read())
     assert len(parquet) == COUNT
     rows = client.get(f"{base}/equity/", {"limit": 5}).json()["results"]
-    assert [row["equity"] for row in rows] == parquet["equity"].head(5).tolist()
+    assert [row["equity"] for row in rows] == parquet["equity"].to_pylist()[:5]
     assert client.get(f"{base}/equity/", {"limit": 200_001}).status_code == 413
 
 

@@ -102,6 +102,38 @@ def test_a_download_without_a_limit_holds_the_whole_range(client: Client, candle
     assert body.count(b"\n") == COUNT + 1
 
 
+def downloaded(client: Client, **asked: str) -> pd.DataFrame:
+    answer = client.get("/api/v1/candles/", {"symbol": "TOLDUSDT", "timeframe": "15m", **asked})
+    body = io.BytesIO(body_of(answer))
+    return pd.read_csv(body) if asked["format"] == "csv" else pq.ParquetFile(body).read().to_pandas()
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_download_may_begin_and_end_in_a_hole_of_months(client: Client, format_: str, order: str) -> None:
+    series, day = SeriesKey.of("HOLEYUSDT", "15m"), 86_400_000
+    middle = walk(3, 200, timeframe=Timeframe.M15)
+    first, last = int(middle.open_time[0]), int(middle.open_time[-1])
+    for start in (first - 90 * day, first, first + 90 * day):
+        part = walk(3, 200, timeframe=Timeframe.M15, start=start)
+        candle_store().merge(series, part, source=Source.FILE)
+    ensure_series(series)
+    asked = {"from": iso(first - 70 * day), "to": iso(last + 70 * day), "order": order, "format": format_}
+    expected = middle.open_time if order == "asc" else middle.open_time[::-1]
+    found = downloaded(client, symbol="HOLEYUSDT", **asked)
+    assert found["open_time"].tolist() == [iso(time) for time in expected.tolist()]
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+@pytest.mark.parametrize("start", ["2019-01-01", "2031-01-01"])
+def test_a_download_of_a_range_without_candles_has_the_columns(
+    client: Client, candles: Candles, format_: str, start: str
+) -> None:
+    empty = downloaded(client, **{"from": start, "to": f"{start[:4]}-12-31", "format": format_})
+    assert list(empty.columns) == ["open_time", "open", "high", "low", "close", "volume"]
+    assert empty.empty
+
+
 @pytest.mark.parametrize(
     ("wrong", "status", "names"),
     [

@@ -23,10 +23,11 @@ def test_csv_formula() -> None:
     """S30: what a spreadsheet would run gets an apostrophe; all else, and every number, comes back as it was."""
     texts = HOSTILE + HARMLESS
     numbers = [-1.5, 0.1 + 0.2, 1e-9, 123456789.125, -0.0, 5e-324, 1.7976931348623157e308] + [-2.0] * (len(texts) - 7)
+    types = {"text": str, "number": float, "whole": int}
     part = {"text": texts, "number": numbers, "whole": list(range(-5, len(texts) - 5))}
     rows = list(csv.DictReader(io.StringIO(b"".join(csv_chunks([part])).decode(), newline="")))
     assert [row["text"] for row in rows] == [f"'{text}" for text in HOSTILE] + HARMLESS
-    stored = pq.ParquetFile(io.BytesIO(b"".join(parquet_chunks(iter([part]))))).read()
+    stored = pq.ParquetFile(io.BytesIO(b"".join(parquet_chunks(iter([part]), types)))).read()
     assert [float(row["number"]) for row in rows] == stored["number"].to_pylist() == numbers
     assert [int(row["whole"]) for row in rows] == stored["whole"].to_pylist() == part["whole"]
     assert not any(row["number"].startswith("'") for row in rows)

@@ -1,8 +1,10 @@
 """Context: what higher timeframes said at a signal's confirmation, and nothing later; zones near the price."""
 
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from django.test import Client
 
@@ -14,6 +16,7 @@ from signals import selectors
 from signals.engine import Detector, scale_params
 from signals.log import SeriesLog
 from signals.selectors import SignalFilter
+from tests.downloads import body_of
 from tests.factories import walk
 
 MINUTES, QUARTERS = SeriesKey.of("BTCUSDT", "1m"), SeriesKey.of("BTCUSDT", "15m")
@@ -90,6 +93,15 @@ def test_signals_are_filtered_by_the_trend_above_them(data_root: Path) -> None:
         kept = selectors.signals(wanted, limit=10_000).rows
         assert kept == [row for row in rows if trends[row.id] == (row.direction if trend is None else trend)]
         assert kept
+
+
+@pytest.mark.django_db
+def test_a_download_of_signals_holds_what_json_tells(client: Client, data_root: Path) -> None:
+    stored_pair()
+    asked = {"timeframe": "1m", "limit": "1000"}
+    told = client.get("/api/v1/signals/", asked).json()["results"]
+    body = body_of(client.get("/api/v1/signals/", {**asked, "format": "parquet"}))
+    assert pq.ParquetFile(io.BytesIO(body)).read().to_pylist() == told
 
 
 @pytest.mark.django_db
