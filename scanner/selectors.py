@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from markets.errors import SmcError
 from markets.selectors import candle_store, known_series
 from markets.series import SeriesKey, Timeframe
-from scanner.engine.volatility import HISTORY, Metric, Volatility, measure
+from scanner.engine.volatility import Metric, Volatility, measure, needed
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _measure_all(series: Iterable[SeriesKey]) -> Iterator[tuple[SeriesKey, Volat
 
 def _measure_one(key: SeriesKey) -> Volatility | str:
     try:
-        return measure(candle_store().newest(key, HISTORY), key.timeframe)
+        return measure(candle_store().newest(key, needed(key.timeframe)), key.timeframe)
     except SmcError as error:
         return str(error)
     except Exception as error:

@@ -57,13 +57,19 @@ class Volatility:
         return {Metric.ATR: self.atr_pct, Metric.REALIZED: self.realized_vol, Metric.RANGE: self.range_pct}[metric]
 
 
+def needed(timeframe: Timeframe) -> int:
+    """Return how many of the newest candles ``measure`` can use: a day of minutes is more than the measures look at."""
+    return max(HISTORY, _DAY_MINUTES // timeframe.minutes + 1)
+
+
 def measure(candles: Candles, timeframe: Timeframe) -> Volatility:
     """Measure the volatility at the last of ``candles``.
 
     Parameters
     ----------
     candles
-        The newest closed candles of a series, oldest first; ``HISTORY`` of them give stable medians.
+        The newest closed candles of a series, oldest first, ``needed`` of them at best. The last ``HISTORY`` give
+        stable medians; those before only tell the price of a day ago.
     timeframe
         Their length.
 
@@ -79,6 +85,8 @@ def measure(candles: Candles, timeframe: Timeframe) -> Volatility:
     """
     if len(candles) < ENOUGH:
         raise NoCandlesError(f"{len(candles)} candles are too few to measure volatility, {ENOUGH} are needed")
+    change_24h_pct = _change_over_a_day(candles)
+    candles = candles.take(slice(-HISTORY, None))
     close = candles.close[LOOKBACK:]
     atr_pct = 100 * _windows(_true_ranges(candles)).mean(axis=1) / close
     realized = _realized(candles.close, timeframe)
@@ -97,7 +105,7 @@ def measure(candles: Candles, timeframe: Timeframe) -> Volatility:
         },
         relative_volume=_against_median(_windows(candles.volume).mean(axis=1)),
         last_close=float(candles.close[-1]),
-        change_24h_pct=_change_over_a_day(candles),
+        change_24h_pct=change_24h_pct,
         bias=int(trend[-1]),
         sparkline=tuple(candles.close[-_SPARK_POINTS:].tolist()),
     )

@@ -1,9 +1,11 @@
 """The scanner's page: every order and filter is an address, and no pair hides another."""
 
+import csv
 import re
 
 import pytest
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import Client
 
 from markets.selectors import candle_store
@@ -11,6 +13,7 @@ from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
 from scanner.selectors import ranking
+from tests.downloads import body_of
 from tests.factories import walk
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +54,22 @@ def test_a_ranking_on_demand_is_of_the_candles_there_are() -> None:
         for _ in range(2):
             (row,) = ranking(Timeframe.M5).rows
             assert row.volatility.open_time == candles.open_time[count - 1]
+
+
+def test_a_minute_s_change_of_a_day_is_told_everywhere(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    series, candles = SeriesKey("AAAUSDT", Timeframe.M1), walk(7, 1_441)
+    ensure_series(series, is_active=True)
+    candle_store().merge(series, candles, source=Source.FILE)
+    change = 100 * (candles.close[-1] / candles.close[0] - 1)
+    (row,) = client.get("/api/v1/scan/volatility", {"tf": "1m"}).json()["results"]
+    assert row["change_24h_pct"] == change
+    table = csv.DictReader(
+        body_of(client.get("/api/v1/scan/volatility", {"tf": "1m", "format": "csv"})).decode().splitlines()
+    )
+    assert [float(each["change_24h_pct"]) for each in table] == [change]
+    call_command("scan", "--timeframe", "1m")
+    assert capsys.readouterr().out.split()[-1] == f"{change:.3f}"
+    assert f"{abs(change):.2f}" in client.get("/web/scanner?tf=1m").content.decode()
 
 
 def test_a_column_sorts_both_ways_and_says_so(client: Client) -> None:

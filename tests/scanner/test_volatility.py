@@ -7,7 +7,7 @@ import pytest
 from markets.candles import Candle, Candles
 from markets.errors import NoCandlesError
 from markets.series import Timeframe
-from scanner.engine.volatility import ENOUGH, LOOKBACK, Metric, measure
+from scanner.engine.volatility import ENOUGH, HISTORY, LOOKBACK, Metric, measure, needed
 from tests.factories import walk
 
 
@@ -42,6 +42,16 @@ def test_measures_agree_with_their_formulas(seed: int) -> None:
     assert found.relative_volume == pytest.approx(volume.iloc[-1] / volume.median(), rel=1e-9)
     day_before = table.close.iloc[-1 - 96]
     assert found.change_24h_pct == pytest.approx(100 * (table.close.iloc[-1] / day_before - 1), rel=1e-9)
+
+
+@pytest.mark.parametrize("timeframe", list(Timeframe))
+def test_what_is_needed_reaches_a_day_back_and_the_medians_as_far_as_they_always_do(timeframe: Timeframe) -> None:
+    candles = walk(2, 3_000, timeframe=timeframe)
+    count = needed(timeframe)
+    found = measure(candles.take(slice(-count, None)), timeframe)
+    day_before = candles.close[-1 - Timeframe.D1.minutes // timeframe.minutes]
+    assert found.change_24h_pct == 100 * (candles.close[-1] / day_before - 1)
+    assert found.vs_median == measure(candles.take(slice(-HISTORY, None)), timeframe).vs_median
 
 
 def test_a_market_without_a_day_of_history_or_volume_tells_none_there() -> None:
