@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -187,6 +187,8 @@ def unpack_archive(path: Path, report: Report = _silent) -> Archived:
     ------
     ConflictError
         The data folder holds something already.
+    InvalidInputError
+        The archive's database is of a kind that DATABASE_URL does not name. Nothing is left behind.
     CorruptFileError
         The file is no such archive, or something in it was altered. Nothing is left behind.
     """
@@ -198,7 +200,9 @@ def unpack_archive(path: Path, report: Report = _silent) -> Archived:
     with tempfile.TemporaryDirectory(prefix=".restore.tmp-", dir=root) as scratch:
         count = _unpack(path, Path(scratch), report)
         report(0.95, "putting in place")
-        _put_in_place(Path(scratch), root)
+        # The rows first: a database that refuses them leaves the folder as empty as it was.
+        _put_rows_in_place(Path(scratch))
+        _put_files_in_place(Path(scratch), root)
     report(1.0, "done")
     return Archived(count, path.stat().st_size)
 
@@ -208,6 +212,7 @@ def _unpack(path: Path, scratch: Path, report: Report) -> int:
     try:
         with tarfile.open(path, "r:") as archive:
             digests = _digests_of(archive, path)
+            _check_database(digests)
             for member in archive:
                 report(0.95 * member.offset / size, "unpacking")
                 _unpack_member(archive, member, digests, scratch)
@@ -228,6 +233,12 @@ def _digests_of(archive: tarfile.TarFile, path: Path) -> dict[str, str]:
     return found
 
 
+def _check_database(names: Container[str]) -> None:
+    """Refuse, before anything is unpacked, a database that the settings have no place for."""
+    if _DATABASE in names and connection.vendor != "sqlite":
+        raise InvalidInputError("the backup holds an SQLite database; unset DATABASE_URL to restore it")
+
+
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, digests: dict[str, str], scratch: Path) -> None:
     if member.name == _DIGESTS:
         return
@@ -246,7 +257,7 @@ def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, digests: d
         raise CorruptFileError(f"{member.name} was altered: its digest differs")
 
 
-def _put_in_place(scratch: Path, root: Path) -> None:
+def _put_files_in_place(scratch: Path, root: Path) -> None:
     for source, target in ((scratch / "data", root), (scratch / "reports", settings.REPORTS_ROOT)):
         for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.exists() else ():
             place = target / file.relative_to(source)
@@ -254,14 +265,11 @@ def _put_in_place(scratch: Path, root: Path) -> None:
             file.replace(place)
             if str(place.relative_to(target)) == _KEY_FILE:
                 place.chmod(0o600)
-    _put_rows_in_place(scratch)
 
 
 def _put_rows_in_place(scratch: Path) -> None:
     connection.close()
     if (scratch / _DATABASE).is_file():
-        if connection.vendor != "sqlite":
-            raise InvalidInputError("the backup holds an SQLite database; unset DATABASE_URL to restore it")
         (scratch / _DATABASE).replace(Path(str(settings.DATABASES["default"]["NAME"])))
     else:
         call_command("migrate", interactive=False, verbosity=0)

@@ -1,10 +1,13 @@
 """A backup holds everything needed to move; one that was altered is not unpacked."""
 
 import hashlib
+import io
+import json
 import os
 import sqlite3
 import subprocess
 import sys
+import tarfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +58,10 @@ def variables(folder: Path) -> dict[str, str]:
     }
 
 
-def manage(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def manage(folder: Path, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(
-        command, cwd=BASE_DIR, env=variables(folder), capture_output=True, text=True, timeout=180, check=False
+        command, cwd=BASE_DIR, env=variables(folder) | changes, capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -208,6 +211,37 @@ def test_backup_tampered_rejected(backup: Backup, tmp_path: Path, place: float, 
     refused(tmp_path, "restore", tmp_path / "altered.smc")
     assert not (tmp_path / "data/candles").exists()
     assert not (tmp_path / "data/db.sqlite3").exists()
+
+
+NOWHERE = "postgres://smc:smc@127.0.0.1:9/smc"  # the discard port: nothing answers
+
+
+def test_a_restore_that_was_refused_works_after_its_hint(backup: Backup, tmp_path: Path) -> None:
+    refused = manage(tmp_path, "restore", str(backup.file), DATABASE_URL=NOWHERE)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "unset DATABASE_URL" in refused.stderr
+    assert names_in(tmp_path / "data") <= {"var"}
+    restored = manage(tmp_path, "restore", str(backup.file))
+    assert restored.returncode == 0, restored.stderr
+    assert {"candles", "signals", "db.sqlite3"} < names_in(tmp_path / "data")
+
+
+def test_rows_that_find_no_database_leave_the_folder_empty(tmp_path: Path) -> None:
+    contents = {"database.json": b"[]", "data/candles/X/15m/2024-01.parquet": b"candles"}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    with tarfile.open(tmp_path / "rows.smc", "w") as archive:
+        for name, content in {"digests.json": json.dumps({"digests": digests}).encode(), **contents}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    refused = manage(tmp_path, "restore", str(tmp_path / "rows.smc"), DATABASE_URL=NOWHERE)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "the database refuses" in refused.stderr
+    assert names_in(tmp_path / "data") <= {"var"}
+
+
+def names_in(folder: Path) -> set[str]:
+    return {each.name for each in folder.glob("*")}
 
 
 def test_a_backup_never_writes_over_a_file(backup: Backup, refused: Refusing) -> None:
