@@ -1,7 +1,8 @@
 """One file with everything that is needed to move to an empty machine: written, checked and unpacked.
 
 It is a tar archive whose first member, ``digests.json``, names the SHA-256 of every other. The database comes first,
-then signals, then candles, so that no signal is of a candle that the archive lacks.
+then signals, then candles, so that no signal is of a candle that the archive lacks. Secrets stay behind: whoever reads
+the file can neither sign as the site nor go on with somebody's session.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from django.db import connection, transaction
 
 from markets.errors import ConflictError, CorruptFileError, InvalidInputError
 from markets.series import SeriesKey
+from markets.store.disk import TEMPORARY
 from markets.store.locks import SeriesLock
 from signals.log.generations import series_lock
 from smcsite.version import VERSION
@@ -32,11 +34,11 @@ Report = Callable[[float, str], None]
 
 _DIGESTS = "digests.json"
 _DATABASE, _ROWS = "database.sqlite3", "database.json"
-_KEY_FILE = "var/secret.key"
 _CHUNK = 1024 * 1024
 # What another start makes anew, or what names this machine.
-_LEFT_OUT = (".tmp", ".lock", ".breaker")
+_LEFT_OUT = (TEMPORARY, ".lock", ".breaker")
 _ROW_KINDS_LEFT_OUT = ("contenttypes", "auth.permission", "sessions", "admin.logentry")
+_TABLES_LEFT_OUT = ("django_session", "django_admin_log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def write_archive(path: Path, report: Report = _silent) -> Archived:
     """
     if path.exists():
         raise ConflictError(f"{path} is there already")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with tempfile.TemporaryDirectory(prefix="smc-backup-", dir=path.parent) as scratch:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent) as scratch:
         try:
             members = list(_collected(Path(scratch), report))
             _write(temporary, members, report)
@@ -111,8 +113,6 @@ def _collected(scratch: Path, report: Report) -> Iterator[tuple[str, Path]]:
     for name in ("backtests", "analyses"):
         yield from _links(root, root / name, "data", scratch)
     yield from _links(settings.REPORTS_ROOT, settings.REPORTS_ROOT, "reports", scratch)
-    if (root / _KEY_FILE).is_file():
-        yield f"data/{_KEY_FILE}", root / _KEY_FILE
 
 
 def _database_copy(scratch: Path) -> tuple[str, Path]:
@@ -121,6 +121,7 @@ def _database_copy(scratch: Path) -> tuple[str, Path]:
         name = str(settings.DATABASES["default"]["NAME"])
         with closing(sqlite3.connect(name, timeout=30)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
+            _empty(target)
         return _DATABASE, copy
     copy = scratch / _ROWS
     with copy.open("w") as rows, transaction.atomic(), connection.cursor() as cursor:
@@ -128,6 +129,15 @@ def _database_copy(scratch: Path) -> tuple[str, Path]:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         call_command("dumpdata", exclude=_ROW_KINDS_LEFT_OUT, natural_foreign=True, stdout=rows, verbosity=0)
     return _ROWS, copy
+
+
+def _empty(database: sqlite3.Connection) -> None:
+    """Take out of a copy what is left out, its bytes too."""
+    database.execute("PRAGMA secure_delete = ON")
+    known = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table in known.intersection(_TABLES_LEFT_OUT):
+        database.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
+    database.commit()
 
 
 def _folder_copy(root: Path, kind: str, folder: Path, scratch: Path) -> Iterator[tuple[str, Path]]:
@@ -171,7 +181,9 @@ def _link(file: Path, kept: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(
-        path for path in folder.rglob("*") if path.is_file() and not any(part in path.name for part in _LEFT_OUT)
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part in str(path.relative_to(folder)) for part in _LEFT_OUT)
     )
 
 
@@ -197,7 +209,7 @@ def unpack_archive(path: Path, report: Report = _silent) -> Archived:
     if held:
         raise ConflictError(f"{root} must be empty, it holds {', '.join(sorted(held)[:3])}")
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".restore.tmp-", dir=root) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".restore.", suffix=TEMPORARY, dir=root) as scratch:
         count = _unpack(path, Path(scratch), report)
         report(0.95, "putting in place")
         # The rows first: a database that refuses them leaves the folder as empty as it was.
@@ -263,8 +275,6 @@ def _put_files_in_place(scratch: Path, root: Path) -> None:
             place = target / file.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             file.replace(place)
-            if str(place.relative_to(target)) == _KEY_FILE:
-                place.chmod(0o600)
 
 
 def _put_rows_in_place(scratch: Path) -> None:

@@ -18,6 +18,7 @@ from django.core.management import load_command_class
 
 from markets.series import SeriesKey, Timeframe
 from markets.store import CandleStore
+from markets.store.locks import SeriesLock
 from signals.log import LogView, SignalLog
 from signals.log.generations import current_folder
 from signals.log.journal import JournalReader, status_of
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.processes
 # As tests.smcsite.busy has them.
 SERIES = SeriesKey("KEPTUSDT", Timeframe.M15)
 HISTORY, ROUND = 3_000, 4
+CANARY = "no-backup-may-hold-this"
 # Of each table what a row is; sessions and the log of the admin are not moved.
 TABLES = {
     "auth_user": "id, username, password, date_joined",
@@ -117,6 +119,11 @@ def backup(tmp_path_factory: pytest.TempPathFactory) -> Backup:
             seen = reader.execute("SELECT count(*) FROM auth_user").fetchone()[0]
             eventually(lambda: count() >= seen + 3, seconds=60)
             (folder / "data/candles/KEPTUSDT/15m/.half.tmp").write_text("left by a kill")
+            (folder / "reports/.older.smc.tmp/kept").mkdir(parents=True)
+            (folder / "reports/.older.smc.tmp/kept/1.csv").write_text("left by a kill")
+            (folder / "data/var/secret.key").write_text(CANARY)
+            with closing(sqlite3.connect(folder / "data/db.sqlite3", timeout=30)) as writer, writer:
+                writer.execute("INSERT INTO django_session VALUES (?, ?, '2100-01-01')", (f"session-{CANARY}", CANARY))
             before = count()
             written = manage(folder, "backup", str(folder / "all.smc"))
         assert written.returncode == 0, written.stderr
@@ -150,9 +157,30 @@ def test_backup_restore_roundtrip(backup: Backup, tmp_path: Path) -> None:
         assert digest_of(rows) == digest_of(rows_of(backup.folder, table, columns)[: len(rows)])
     assert (tmp_path / "reports/KEPTUSDT/1.csv").read_text() == "trade\n1\n"
     assert not list((tmp_path / "data").rglob("*.tmp*"))
-    key = Path("data/var/secret.key")
-    if (backup.folder / key).exists():
-        assert (tmp_path / key).read_bytes() == (backup.folder / key).read_bytes()
+    assert not list((tmp_path / "reports").rglob("*.tmp*"))
+
+
+def test_a_backup_holds_no_secrets(backup: Backup) -> None:
+    """S45: neither the key nor a session goes along, not even as the bytes of a deleted row."""
+    assert CANARY.encode() in (backup.folder / "data/var/secret.key").read_bytes()
+    assert CANARY.encode() not in backup.file.read_bytes()
+    with tarfile.open(backup.file) as archive:
+        assert not [name for name in archive.getnames() if "var" in name]
+
+
+def test_what_a_backup_makes_meanwhile_is_named_temporary(backup: Backup, tmp_path: Path) -> None:
+    command = [sys.executable, "manage.py", "backup", str(tmp_path / "all.smc")]
+    with SeriesLock(backup.folder / "data/candles/KEPTUSDT/15m"):
+        work = subprocess.Popen(command, cwd=BASE_DIR, env=variables(backup.folder), stdout=subprocess.DEVNULL)
+        try:
+            eventually(lambda: names_in(tmp_path), seconds=60)
+            assert [name for name in names_in(tmp_path) if not name.endswith(".tmp")] == []
+        except BaseException:
+            work.kill()
+            work.wait()
+            raise
+    assert work.wait(timeout=60) == 0
+    assert names_in(tmp_path) == {"all.smc"}
 
 
 def opened(folder: Path) -> LogView:

@@ -10,7 +10,7 @@ from smcsite.archiving import write_archive
 
 
 class Command(SmcCommand):
-    help = "Write candles, signals, reports, users, jobs and the key into one file, readable by its owner alone."
+    help = "Write candles, signals, reports, users and jobs into one file, readable by its owner alone."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="the file to write; must not be there yet")
