@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from markets.candles import FLOW_COLUMNS, PRICE_COLUMNS, Candles, FloatArray, Flow
+from markets.candles import PRICE_COLUMNS, Candles, FloatArray, Flow, resample
 from markets.errors import NoCandlesError
 from markets.replay.market import Listing, Row, partial, rows_of, split_symbol
 from markets.series import SeriesKey, Timeframe
@@ -19,8 +19,9 @@ Load = Callable[[SeriesKey], Candles]
 class RecordedMarket:
     """The series that ``load`` has, each read when it is first asked for, and all longer timeframes of its pairs.
 
-    A timeframe that is not among ``stored`` is added up from the longest stored one that divides it. What a
-    candle lacks beside its prices is made up: trades, quote volume at the middle price, half of it bought by takers.
+    A timeframe that is not among ``stored`` is added up from the longest stored one that divides it, and where one of
+    that is missing there is none. What a candle lacks beside its prices is made up: trades, quote volume at the middle
+    price, half of it bought by takers.
     """
 
     def __init__(self, name: str, stored: Collection[SeriesKey], load: Load) -> None:
@@ -102,30 +103,11 @@ class RecordedMarket:
         if not shorter or shorter[0].milliseconds > series.timeframe.milliseconds:
             return Candles.empty()
         below = [each for each in shorter if each.milliseconds < series.timeframe.milliseconds]
-        return _added_up(self._load(SeriesKey(series.symbol, below[-1])), series.timeframe)
+        return resample(self._load(SeriesKey(series.symbol, below[-1])), below[-1], to=series.timeframe)
 
     def _listing(self, symbol: str) -> Listing:
         candles = self._load(self.base(symbol))
         return Listing(symbol, *split_symbol(symbol), _decimals(candles.close), _decimals(candles.volume))
-
-
-def _added_up(candles: Candles, timeframe: Timeframe) -> Candles:
-    """Return the candles of a longer timeframe; one is made of what there is of its time."""
-    if not len(candles) or candles.flow is None:
-        return Candles.empty()
-    times = candles.open_time - candles.open_time % timeframe.milliseconds
-    first = np.flatnonzero(np.diff(times, prepend=-1))
-    last = np.append(first[1:], len(times)) - 1
-    flow = Flow(*(np.add.reduceat(getattr(candles.flow, name), first) for name in FLOW_COLUMNS))
-    return Candles(
-        times[first],
-        candles.open[first],
-        np.maximum.reduceat(candles.high, first),
-        np.minimum.reduceat(candles.low, first),
-        candles.close[last],
-        np.add.reduceat(candles.volume, first),
-        flow=flow,
-    )
 
 
 def _completed(candles: Candles) -> Candles:

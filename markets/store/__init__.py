@@ -3,7 +3,6 @@
 from markets.store.combining import Revised, Source
 from markets.store.coverage import Coverage
 from markets.store.recovery import Recovered
-from markets.store.resample import resample
 from markets.store.shelf import Version
 from markets.store.store import CandleStore, Statistics, digest_of
 from markets.store.verify import Problem, Verified
@@ -21,5 +20,4 @@ __all__ = [
     "Verified",
     "Version",
     "digest_of",
-    "resample",
 ]

@@ -86,7 +86,24 @@ def test_missing_candles_stay_missing(minutes: Candles) -> None:
     assert market.forming(series("1m"), START + 110 * MINUTE) is None
     page = market.oldest_from(series("1m"), START + 95 * MINUTE, START + 200 * MINUTE, 10)
     assert ((page.open_time - START) // MINUTE).tolist() == [95, 96, 97, 98, 99, 130, 131, 132, 133, 134]
-    assert len(market.candles(series("15m"), START, START + 180 * MINUTE)) == 11
+    quarters = market.candles(series("15m"), START, START + 180 * MINUTE)
+    assert ((quarters.open_time - START) // MINUTE).tolist() == [0, 15, 30, 45, 60, 75, 135, 150, 165]
+
+
+@pytest.mark.parametrize("missing", [120, 150, 179])
+def test_htf_incomplete(minutes: Candles, missing: int) -> None:
+    """F60: of 59 minutes no hour is made; it forms, and never closes."""
+    keep = np.arange(len(minutes)) != missing
+    market = RecordedMarket.of("a hole", {series("1m"): minutes.take(keep)})
+    hours = market.candles(series("1h"), START, START + 300 * MINUTE)
+    assert ((hours.open_time - START) // MINUTE).tolist() == [0, 60, 180, 240]
+    assert market.row(series("1h"), START + 120 * MINUTE) is None
+    assert market.forming(series("1h"), START + 179 * MINUTE) is not None
+
+
+def test_an_hour_that_the_minutes_end_in_is_not_made(minutes: Candles) -> None:
+    market = RecordedMarket.of("an end", {series("1m"): minutes.first(179)})
+    assert len(market.candles(series("1h"), 0, 2**62)) == 2
 
 
 def test_a_candle_nobody_traded_has_no_trades_and_a_known_flow_is_kept() -> None:

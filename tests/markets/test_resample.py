@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets.candles import Candles, Flow
+from markets.candles import Candles, Flow, resample
 from markets.errors import InvalidInputError
 from markets.series import Timeframe
-from markets.store import resample
 from tests.factories import nasty_walk, real_candles, walk
 from tests.markets.store.disks import same
 
