@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import scipy  # its parts are imported when they are first used: other processes
 
 from backtests.engine.glossary import REASONS, TERMS, metric_text
 from backtests.engine.ledger import Equity, Trades
-from backtests.engine.metrics import bootstrap_mean, equity_metrics, trade_metrics, wilson
+from backtests.engine.metrics import bootstrap_mean, equity_metrics, exposure, trade_metrics, wilson
 from backtests.engine.run import Result, run
 from backtests.engine.spec import BacktestSpec
+from smcsite.env import BASE_DIR
 from tests.backtests.engine.tables import HOUR, START, frame, trade_table
 from tests.factories import walk
 
@@ -281,6 +283,28 @@ def test_growth_beyond_any_number_is_undefined_and_not_infinite() -> None:
     metrics = equity_metrics(equity_of([1e9] * 25), bar_ms=HOUR)
     assert metrics.values["cagr_pct"] is None
     assert metrics.undefined["cagr_pct"] == "too_large"
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the reasons that docs/metrics.md gives for each metric it names."""
+    text = (BASE_DIR / "docs/metrics.md").read_text()
+    table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| `")]
+    return {name: set(re.findall("`(.+?)`", row[-1])) for row in table for name in re.findall("`([a-z].*?)`", row[0])}
+
+
+def test_the_documents_name_the_reasons_there_are() -> None:
+    flat = (100.0, 101.0, 99.0, 100.0)
+    trades = [no_trades(), *(trade_table([flat, bar], {}).trades for bar in ((100.0, 105.0, 99.0, 104.0), flat))]
+    curves = [[100.0] * 100, [101.0] * 23, [99.0] * 23, [1e9] * 25, [90.0, 100.0] * 50, []]
+    told = [trade_metrics(each, seed=1) for each in trades]
+    told += [equity_metrics(equity_of(curve), bar_ms=HOUR) for curve in curves]
+    reasons: dict[str, set[str]] = {name: set() for metrics in told for name in metrics.values}
+    reasons["exposure"] = set() if exposure(no_trades(), 0) == 0.0 else {"no_bars"}
+    for metrics in told:
+        for name, reason in metrics.undefined.items():
+            reasons[name].add(reason)
+    for name, documents in documented().items():
+        assert reasons.get(name, documents) == documents, name
 
 
 def test_metrics_are_strict_json(result: Result) -> None:
