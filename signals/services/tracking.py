@@ -92,7 +92,8 @@ class Tracker:
     def prepare(self) -> None:
         """Do what the next candles would have to wait for: tidy the log, and read what their marks will need of it."""
         self._log.merge_when_due()
-        if self._has_caught_up and not self._names.knows_newest:
+        # A pair that the exchange does not know, or lists without a candle yet, has no log to read.
+        if self._has_caught_up and self.through is not None and not self._names.knows_newest:
             self._names.learn_newest(self._view())
 
     def preview(self, candle: Candle) -> Facts:

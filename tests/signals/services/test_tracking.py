@@ -109,6 +109,14 @@ def test_a_series_that_was_prepared_names_marks_without_a_look_at_what_lies_in_m
     assert_marks_are_named(facts, candles)
 
 
+def test_a_series_without_candles_can_be_prepared(data_root: Path) -> None:
+    follower = tracker()
+    assert not follower.catch_up()
+    follower.prepare()
+    (facts,) = feed(follower, walk(4, 1))
+    assert facts.through == follower.through
+
+
 def test_a_series_without_signals_can_be_prepared(data_root: Path) -> None:
     candles = walk(4, 3)
     follower = tracker()
