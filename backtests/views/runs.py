@@ -8,12 +8,17 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from backtests.engine.methods import METHODS
+from backtests.engine.methods import estimate as estimate_runs
+from backtests.engine.methods.sweep import Sweep
 from backtests.engine.spec import BacktestSpec
 from backtests.forms import BacktestForm
 from backtests.models import Backtest
 from backtests.selectors import MAX_CANDLES, analyses, backtests, settle
+from backtests.services.analysing import new_analysis
 from backtests.services.running import new_backtest
-from backtests.tasks import submit_backtest
+from backtests.tasks import submit_analysis, submit_backtest
+from backtests.views.prefill import from_address
 from markets.errors import InvalidInputError, SmcError
 from markets.selectors import SeriesCoverage, candle_store
 from markets.serializers import row_number
@@ -41,8 +46,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     if again is not None:
         former = find_job(request, backtests(), again)
         return {**former.spec, "symbol": former.symbol.split(","), "from": former.start, "to": former.end}
-    given = {name: request.GET[name] for name in ("timeframe", "from", "to") if request.GET.get(name)}
-    return {**given, "symbol": request.GET.getlist("symbol")}
+    return from_address(request.GET)
 
 
 def _list_context(request: HttpRequest, form: BacktestForm) -> dict[str, Any]:
@@ -72,13 +76,17 @@ def with_figures(runs: QuerySet[Backtest]) -> QuerySet[Backtest]:
 def _start(request: HttpRequest) -> HttpResponse:
     form = BacktestForm(request.POST)
     if form.is_valid() and form.spec is not None:
+        more = {
+            "owner": request.user if request.user.is_authenticated else None,
+            "note": form.cleaned_data["note"],
+        }
         try:
-            owner = request.user if request.user.is_authenticated else None
-            job = submit_backtest(new_backtest(form.spec, owner=owner, note=form.cleaned_data["note"]))
+            if form.axes:
+                sweep = submit_analysis(new_analysis(Sweep.name, form.spec, form.sweep_options, **more))
+                return redirect(request, reverse("sweep", args=[sweep.pk]))
+            return _started(request, submit_backtest(new_backtest(form.spec, **more)))
         except InvalidInputError as error:
-            form.add_error(error.field if error.field in form.fields else None, str(error))
-        else:
-            return _started(request, job)
+            form.refuse(error)
     parts = {"backtest-form": "backtests/_form.html"}
     return page(request, "backtests/backtests.html", _list_context(request, form), parts=parts, status=422)
 
@@ -101,6 +109,8 @@ def estimate(request: HttpRequest) -> HttpResponse:
     if form.is_valid() and form.spec is not None:
         try:
             context |= _cost(form.spec)
+            if form.axes:
+                context |= _cost_of_sweep(form.spec, form.sweep_options, context["seconds"])
         except SmcError as error:
             context["problem"] = str(error)
     else:
@@ -121,6 +131,14 @@ def _cost(spec: BacktestSpec) -> dict[str, Any]:
         "end": settled.end,
         "coverages": [SeriesCoverage(key, candle_store().coverage(key)) for key in keys],
     }
+
+
+def _cost_of_sweep(spec: BacktestSpec, options: dict[str, Any], single: float) -> dict[str, Any]:
+    """Return how many runs a sweep makes, and about how long they take when one takes ``single`` seconds."""
+    settled, sweep = settle(spec, cap=MAX_CANDLES), METHODS[Sweep.name]
+    cost = estimate_runs(settled, sweep.runs(settled, sweep.read(settled, options)))
+    # Most of a run's time finds signals, which a sweep does once.
+    return {"runs": cost["runs"], "seconds": single + cost["seconds"]}
 
 
 @require_GET

@@ -1,0 +1,163 @@
+"""A sweep asked for with the form of a new run: it becomes a job, and every mistake is told beside its field."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from backtests import tasks
+from backtests.forms import BacktestForm
+from backtests.models import Analysis, Backtest
+from backtests.services import analysing
+from markets.series import SeriesKey
+from tests.backtests.conftest import COUNT
+
+pytestmark = pytest.mark.django_db
+
+RUN = {"symbol": "BTCUSDT", "timeframe": "15m", "strategy": "breakout"}
+
+
+@pytest.fixture(autouse=True)
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Jobs that would have gone to the queue."""
+    numbers: list[int] = []
+    monkeypatch.setattr(tasks, "put_on_queue", lambda task, job_id: numbers.append(job_id))
+    return numbers
+
+
+@pytest.fixture
+def usual(series: SeriesKey, client: Client) -> dict[str, Any]:
+    """The fields of the form as a browser sends them when nobody changed one."""
+    return {**sent(client.get("/web/backtest").context["form"]), **RUN}
+
+
+def sent(form: BacktestForm) -> dict[str, Any]:
+    """Return what a browser sends of a form that nobody changed: no boxes without a tick."""
+    values = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def typed(text: str, name: str) -> str | None:
+    """Return what stands in an input of the page."""
+    found = re.search(rf'<input[^>]* name="{name}"[^>]* value="([^"]*)"', text)
+    return found.group(1) if found else None
+
+
+def error_beside(text: str, name: str) -> str:
+    """Return what the page says is wrong with a field, empty for nothing."""
+    found = re.search(rf'id="id_{name}_error">(.*?)</span>', text)
+    return found.group(1) if found else ""
+
+
+def test_two_parameters_with_their_values_start_a_sweep(
+    client: Client, usual: dict[str, Any], queued: list[int], django_capture_on_commit_callbacks: Any
+) -> None:
+    asked = {"axis_1": "stop_atr", "values_1": "0.1:0.3:0.1", "axis_2": "max_bars", "values_2": "0, 10:30:10"}
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = client.post("/web/backtest", {**usual, **asked, "metric": "net_profit", "note": "wider"})
+    job = Analysis.objects.get()
+    assert (answer.status_code, answer["Location"]) == (302, f"/web/backtest/sweep/{job.pk}")
+    assert queued == [job.pk]
+    assert job.spec["axes"] == {"stop_atr": [0.1, 0.2, 0.3], "max_bars": [0, 10, 20, 30]}
+    assert (job.method, job.spec["metric"], job.note, job.parts.count()) == ("sweep", "net_profit", "wider", 3)
+    assert not Backtest.objects.exists()
+    listed = client.get("/web/backtest").text
+    assert f"/web/backtest/sweep/{job.pk}" in listed
+    assert "wider" in listed
+
+
+def test_scripts_are_sent_on_to_the_page_of_the_sweep(client: Client, usual: dict[str, Any]) -> None:
+    asked = {"axis_2": "direction", "values_2": "long,short"}
+    answer = client.post("/web/backtest", {**usual, **asked}, headers={"HX-Request": "true"})
+    assert answer["HX-Redirect"] == f"/web/backtest/sweep/{Analysis.objects.get().pk}"
+
+
+def test_without_a_parameter_to_vary_a_single_run_starts(client: Client, usual: dict[str, Any]) -> None:
+    assert usual["metric"] == "expectancy_r"
+    client.post("/web/backtest", usual)
+    assert Backtest.objects.count() == 1
+    assert not Analysis.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "told"),
+    [
+        ({"axis_1": "stop_art", "values_1": "1"}, "axis_1", "did you mean stop_atr"),
+        ({"axis_1": "kinds", "values_1": "BOS"}, "axis_1", "unknown parameter"),
+        ({"values_1": "1, 2"}, "axis_1", "Must be the parameter that takes these values."),
+        ({"axis_1": "stop_atr"}, "values_1", "stop_atr needs values, each a number from"),
+        ({"axis_1": "stop_atr", "values_1": " , "}, "values_1", "stop_atr needs values"),
+        ({"axis_1": "stop_atr", "values_1": "1, two"}, "values_1", "must be a number from"),
+        ({"axis_1": "stop_atr", "values_1": "1, nan"}, "values_1", "must be a number from"),
+        ({"axis_1": "stop_atr", "values_1": "1, -1"}, "values_1", "must be a number from"),
+        ({"axis_1": "max_bars", "values_1": "10:20:2.5"}, "values_1", "must be a whole number"),
+        ({"axis_1": "stop_atr", "values_1": "1, 1.0"}, "values_1", "stop_atr has the value 1.0 twice"),
+        ({"axis_1": "stop_atr", "values_1": "1:2"}, "values_1", "must be from:to:step"),
+        ({"axis_1": "stop_atr", "values_1": "2:1:0.5"}, "values_1", "must rise"),
+        ({"axis_1": "stop_atr", "values_1": "1:2:0"}, "values_1", "the step of stop_atr must be a number from"),
+        ({"axis_1": "stop_atr", "values_1": "1:2:1e-999"}, "values_1", "the step of stop_atr must be a number from"),
+        ({"axis_1": "stop_atr", "values_1": "1:x:1"}, "values_1", "must be a number from"),
+        ({"axis_1": "step_size", "values_1": ":1:1"}, "values_1", "must be a number from"),
+        ({"axis_1": "step_size", "values_1": "0:1:"}, "values_1", "the step of step_size must be a number from"),
+        ({"axis_1": "direction", "values_1": "long:short:1"}, "values_1", "a range is for numbers"),
+        ({"axis_1": "max_bars", "values_1": "0:1000000:1"}, "values_1", "1,000,001 values, more than the 2,500"),
+        (
+            {"axis_1": "stop_atr", "values_1": "1, 2", "axis_2": "stop_atr", "values_2": "3"},
+            "axis_2",
+            "another parameter than the first",
+        ),
+        (
+            {"axis_1": "max_bars", "values_1": "1:100:1", "axis_2": "stop_atr", "values_2": "1:3:0.05"},
+            "values_2",
+            "4,100 settings, more than the 2,500 allowed",
+        ),
+        ({"axis_1": "partial_r", "values_1": "1, 5"}, "values_1", "partial_r must be below target_r"),
+        ({"axis_1": "stop_atr", "values_1": "1, 2", "metric": "luck"}, "metric", "Must be one of expectancy_r"),
+    ],
+)
+def test_a_mistake_is_told_beside_its_field_and_nothing_typed_is_lost(
+    client: Client, usual: dict[str, Any], asked: dict[str, str], field: str, told: str
+) -> None:
+    answer = client.post("/web/backtest", {**usual, **asked, "note": "kept"})
+    text = answer.text
+    assert answer.status_code == 422
+    assert told in error_beside(text, field)
+    assert text.count('_error">') == 1, "one mistake is told once"
+    assert '<details class="group" open><summary>Sweep' in text
+    assert {name: typed(text, name) for name in ("values_1", "values_2") if name in asked} == {
+        name: value for name, value in asked.items() if name.startswith("values")
+    }
+    assert typed(text, "note") == "kept"
+    assert not Analysis.objects.exists()
+
+
+def test_what_is_too_much_for_one_analysis_is_told_beside_the_values(
+    client: Client, usual: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysing, "MAX_RUNS", 3)
+    answer = client.post("/web/backtest", {**usual, "axis_1": "stop_atr", "values_1": "1:4:1"})
+    assert "at most 3 runs" in error_beside(answer.text, "values_1")
+
+
+def test_the_estimate_counts_the_runs(client: Client, usual: dict[str, Any]) -> None:
+    asked = {"axis_1": "stop_atr", "values_1": "1:2:0.5", "axis_2": "target_r", "values_2": "1,2"}
+    assert f"Sweep of 6 runs over {COUNT:,} candles" in client.get("/web/backtest/estimate", {**usual, **asked}).text
+    assert "Sweep" not in client.get("/web/backtest/estimate", usual).text
+    wrong = client.get("/web/backtest/estimate", {**usual, **asked, "values_2": "1,x"})
+    assert "target_r must be a number" in wrong.text
+
+
+def test_a_form_without_scripts_keeps_what_was_typed_when_it_shows_another_strategys_fields(
+    client: Client, usual: dict[str, Any]
+) -> None:
+    asked = {"strategy": "sweep_reversal", "axis_1": "target_r", "values_1": "1:3:1", "slippage_bps": "7"}
+    text = client.get("/web/backtest", {**usual, **asked}).text
+    assert '<option value="target_r" selected>' in text
+    assert (typed(text, "values_1"), typed(text, "slippage_bps")) == ("1:3:1", "7.0")
+
+
+def test_an_address_with_values_no_run_could_have_shows_the_usual_ones(client: Client, series: SeriesKey) -> None:
+    text = client.get("/web/backtest?stop_atr=abc&axis_1=nothing&kinds=&exit_on_opposite=perhaps&strategy=x").text
+    assert (typed(text, "stop_atr"), typed(text, "values_1")) == ("2.0", None)
+    assert re.search(r'name="exit_on_opposite"[^>]*checked', text) is None
