@@ -1,9 +1,12 @@
 """What the address of the form of a new run says: the values that it begins with."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from django.http import QueryDict
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from backtests.engine.spec import parameters_for
 from backtests.engine.strategies import STRATEGIES
@@ -22,3 +25,21 @@ def from_address(query: QueryDict) -> dict[str, Any]:
             with suppress(InvalidInputError):
                 given[parameter.name] = parameter.read(",".join(query.getlist(parameter.name)))
     return {**given, "symbol": query.getlist("symbol")}
+
+
+def to_address(spec: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
+    """Return the address of the form filled with a specification as rows hold it, some parameters changed."""
+    values = {**spec, **setting}
+    known = parameters_for(spec["strategy"], compared=values.get("compared"))
+    changed = {name: _text(values[name]) for name, each in known.items() if values[name] != _stored(each.default)}
+    days = {name: spec[name][:10] for name in ("from", "to") if spec[name]}
+    asked = {"strategy": spec["strategy"], "timeframe": spec["timeframe"], "symbol": spec["symbol"].split(",")}
+    return f"{reverse('backtests')}?{urlencode({**asked, **days, **changed}, doseq=True)}#backtest-form"
+
+
+def _stored(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)

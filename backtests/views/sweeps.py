@@ -10,9 +10,12 @@ from backtests.engine.bench import better
 from backtests.models import Analysis
 from backtests.selectors import analyses
 from backtests.services.analysing import result_of
+from backtests.views.prefill import to_address
 from markets.views import ask_to_cancel, find_job, page, redirect
 
 _SHADES = 6
+# With fewer trades a figure is more luck than skill.
+_FEW_TRADES = 30
 
 
 @require_GET
@@ -22,7 +25,7 @@ def analysis(request: HttpRequest, job_id: int) -> HttpResponse:
     found = result_of(job)
     context: dict[str, Any] = {"job": job, "found": found}
     if "grid" in found:
-        context |= _heatmap(found)
+        context |= _heatmap(job, found)
     else:
         context["figures"] = [
             (name, value) for name, value in found.items() if isinstance(value, int | float | str) or value is None
@@ -37,28 +40,43 @@ def cancel_analysis(request: HttpRequest, job_id: int) -> HttpResponse:
     return redirect(request, reverse("sweep", args=[job_id]))
 
 
-def _heatmap(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the grid's rows as a table shows them: the value of each cell, its shade, and whether it is a best one."""
+def _heatmap(job: Analysis, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the grid's rows as a table shows them: the head of each, and its cells."""
     metric, axes = found["metric"], list(found["axes"].items())
-    values = [[None if cell is None else cell[metric] for cell in row] for row in found["grid"]]
-    judged = [better(metric, value) for row in values for value in row if value is not None]
-    low, high = min(judged, default=0.0), max(judged, default=0.0)
-    bests = {name: found[name] and (found[name]["row"], found[name]["column"]) for name in ("best", "robust_best")}
     first, second = axes[0], axes[1] if len(axes) > 1 else ("", [""])
+    values = [cell[metric] for row in found["grid"] for cell in row if cell is not None and cell[metric] is not None]
+    judged = [better(metric, value) for value in values]
+    low, high = min(judged, default=0.0), max(judged, default=0.0)
     rows = []
     for row, head in enumerate(first[1]):
-        cells = [
-            {
-                "value": value,
-                "is_done": found["grid"][row][column] is not None,
-                "shade": _shade(better(metric, value), low, high) if value is not None else 0,
-                "is_best": bests["best"] == (row, column),
-                "is_robust": bests["robust_best"] == (row, column),
-            }
-            for column, value in enumerate(values[row])
-        ]
+        cells = []
+        for column, other in enumerate(second[1]):
+            place, setting = {"row": row, "column": column}, {first[0]: head}
+            if second[0]:
+                setting[second[0]] = other
+            told = _cell(found["grid"][row][column], metric, low=low, high=high)
+            bests = {f"is_{name}": _is_at(found[name], place) for name in ("best", "robust_best")}
+            cells.append({**told, **bests, "href": to_address(job.spec, setting)})
         rows.append((head, cells))
     return {"rows": rows, "first": first, "second": second, "metric": metric}
+
+
+def _cell(cell: dict[str, Any] | None, metric: str, *, low: float, high: float) -> dict[str, Any]:
+    """Return what a cell shows: its figure, how dark it is, and whether its trades are too few to tell."""
+    if cell is None:
+        return {"is_done": False, "shade": 0}
+    value = cell[metric]
+    return {
+        "is_done": True,
+        "value": value,
+        "trades": cell["trades"],
+        "is_thin": cell["trades"] < _FEW_TRADES,
+        "shade": _shade(better(metric, value), low, high) if value is not None else 0,
+    }
+
+
+def _is_at(best: dict[str, Any] | None, place: dict[str, int]) -> bool:
+    return best is not None and all(best[name] == value for name, value in place.items())
 
 
 def _shade(value: float, low: float, high: float) -> int:

@@ -1,15 +1,20 @@
 """A sweep asked for with the form of a new run: it becomes a job, and every mistake is told beside its field."""
 
 import re
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.test import Client
 
 from backtests import tasks
+from backtests.engine.spec import BacktestSpec
 from backtests.forms import BacktestForm
 from backtests.models import Analysis, Backtest
 from backtests.services import analysing
+from backtests.services.analysing import new_analysis, save_analysis
+from backtests.tasks import run_analysis
 from markets.series import SeriesKey
 from tests.backtests.conftest import COUNT
 
@@ -155,6 +160,26 @@ def test_a_form_without_scripts_keeps_what_was_typed_when_it_shows_another_strat
     text = client.get("/web/backtest", {**usual, **asked}).text
     assert '<option value="target_r" selected>' in text
     assert (typed(text, "values_1"), typed(text, "slippage_bps")) == ("1:3:1", "7.0")
+
+
+def test_a_cell_leads_to_the_form_filled_with_its_values(client: Client, series: SeriesKey) -> None:
+    values = {**RUN, "from": None, "kinds": "BOS", "break_even_costs": False, "slippage_bps": 7.0}
+    axes = {"stop_atr": [1.0, 2.0], "exit_on_opposite": [True, False]}
+    job = save_analysis(new_analysis("sweep", BacktestSpec.of(values), {"axes": axes, "metric": "expectancy_r"}))
+    run_analysis(job.pk)
+    text = client.get(f"/web/backtest/sweep/{job.pk}").text
+    cells = re.findall(r'<td class="num heat[^>]*><a href="([^"]*)" title="([0-9,]+) trades?">', text)
+    assert len(cells) == 4
+    grid = client.get(f"/api/v1/sweeps/{job.pk}/").json()["grid"]
+    assert [told for _, told in cells] == [f"{cell['trades']:,}" for row in grid for cell in row]
+    assert text.count("is-thin") == sum(cell["trades"] < 30 for row in grid for cell in row)
+    assert text.count("is-robust") == 1
+
+    address = unescape(cells[2][0])
+    assert dict(parse_qsl(urlsplit(address).query)).keys().isdisjoint({"target_r", "from"}), "usual values are left out"
+    client.post("/web/backtest", sent(client.get(address).context["form"]))
+    expected = BacktestSpec.of({**values, "stop_atr": 2.0, "exit_on_opposite": True}).as_dict()
+    assert Backtest.objects.get().spec == expected
 
 
 def test_an_address_with_values_no_run_could_have_shows_the_usual_ones(client: Client, series: SeriesKey) -> None:

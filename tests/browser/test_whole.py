@@ -152,6 +152,33 @@ def test_check_20_a_run_with_the_usual_values_is_followed_to_its_result(open_pag
     expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
 
 
+def test_check_23_a_sweep_is_made_with_the_form_and_its_cell_opens_the_form(
+    open_page: Opener, live: Stack, watcher: Watcher
+) -> None:
+    watcher.allowed = ["422 (Unprocessable"]
+    page, form = open_form(open_page, live)
+    summary = form.locator("summary", has_text="Sweep")
+    summary.focus()
+    page.keyboard.press("Enter")
+    form.get_by_label("First parameter").select_option("stop_atr")
+    form.get_by_label("Values of the first").fill("1:2:0.5")
+    form.get_by_label("Second parameter").select_option("stop_atr")
+    form.get_by_label("Values of the second").fill("1, 2")
+    form.get_by_role("button", name="Run").click()
+    second = form.get_by_label("Second parameter")
+    expect(second).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_label("Values of the first")).to_have_value("1:2:0.5")
+    second.select_option("target_r")
+    expect(form.locator("#estimate")).to_contain_text("Sweep of 6 runs")
+    form.get_by_role("button", name="Run").click()
+    page.wait_for_url("**/web/backtest/sweep/*")
+    expect(page.locator("main [data-job]")).to_have_attribute("data-state", "done", timeout=120_000)
+    expect(page.locator("td.heat a")).to_have_count(6)
+    page.locator("td.heat a").last.click()
+    expect(form.get_by_label("Stop ATR", exact=True)).to_have_value("2.0")
+    expect(form.get_by_label("Target R", exact=True)).to_have_value("2.0")
+
+
 def test_an_estimate_follows_a_choice_made_while_the_one_before_is_on_its_way(open_page: Opener, live: Stack) -> None:
     series = store_many(live)
     page, form = open_form(open_page, live)
