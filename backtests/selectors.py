@@ -21,6 +21,7 @@ from backtests.reports import TRADES, ReportShelf, read_columns
 from markets.candles import Candles
 from markets.errors import ConflictError, NoCandlesError, TooLargeError
 from markets.models import JobState, Pair
+from markets.moments import iso
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.store import digest_of
@@ -152,18 +153,22 @@ def report_folder(run: Backtest) -> Path:
 
 
 def bands_of(run: Backtest, *, resampling: str, draws: int, seed: int) -> dict[str, Any]:
-    """Return the Monte Carlo bands of a run that is done; ``bands`` is None where its trades allow none."""
+    """Return the Monte Carlo bands of a run that is done; ``bands`` is None where its trades allow none.
+
+    ``time`` is when the run itself had so many trades behind it, so that a chart can draw both.
+    """
     columns = read_columns(report_folder(run), TRADES, ["exit_time", "net_pnl"])
     capital = float((run.result or {})["initial_capital"])
     drawn = bands(
         columns["exit_time"], columns["net_pnl"], capital, draws=draws, seed=seed, resampling=Resampling(resampling)
     )
+    ends = [run.start, *sorted(columns["exit_time"].tolist())]
     return {
         "id": run.pk,
         "resampling": resampling,
         "draws": draws,
         "seed": seed,
-        "bands": drawn.as_json() if drawn is not None else None,
+        "bands": {"time": [iso(ends[count]) for count in drawn.at], **drawn.as_json()} if drawn is not None else None,
     }
 
 

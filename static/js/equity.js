@@ -2,6 +2,7 @@
 /** Equity over drawdown with a shared crosshair; or the equity of several runs. */
 
 import { block } from "./facts.js";
+import { offerBands } from "./equity_bands.js";
 import { barText, tickText, zonedScale } from "./chart_time.js";
 import { alpha, colours } from "./theme.js";
 
@@ -51,11 +52,12 @@ function draw(host, data) {
   const chart = scale ? charts.createChartEx(host, scale, first) : charts.createChart(host, first);
   /** @type {[any, () => object][]} */
   const series = [];
-  /** @type {(kind: any, look: () => object, points: any[], pane?: number) => void} */
+  /** @type {(kind: any, look: () => object, points: any[], pane?: number) => any} */
   const add = (kind, look, points, pane = 0) => {
     const each = chart.addSeries(kind, { priceLineVisible: false, ...look() }, pane);
     each.setData(points);
     series.push([each, look]);
+    return each;
   };
   const pair = (/** @type {number[]} */ point) => ({ time: point[0], value: point[1] });
   if (data.lines) {
@@ -84,6 +86,16 @@ function draw(host, data) {
     chart.applyOptions(options());
     for (const [each, look] of series) each.applyOptions(look());
   });
+  const bands = document.querySelector("[data-bands]");
+  if (bands instanceof HTMLElement) {
+    const look = (/** @type {boolean} */ isMiddle) => () => ({
+      color: palette.liquidity,
+      lineWidth: isMiddle ? 2 : 1,
+      lineStyle: 2,
+      lastValueVisible: false,
+    });
+    offerBands(bands, (points, isMiddle) => add(charts.LineSeries, look(isMiddle), points));
+  }
   const button = document.querySelector("[data-log]");
   button?.addEventListener("click", () => {
     const isLog = button.getAttribute("aria-pressed") !== "true";

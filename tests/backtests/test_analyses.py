@@ -10,9 +10,10 @@ from django.test import Client
 from backtests import tasks
 from backtests.engine.run import run
 from backtests.engine.spec import BacktestSpec
-from backtests.models import Analysis, AnalysisPart
+from backtests.models import Analysis, AnalysisPart, Backtest
 from backtests.services import analysing, running
 from markets.models import Job, JobState
+from markets.moments import iso
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.services import jobs
@@ -236,6 +237,9 @@ def test_bands_and_comparisons_of_runs(client: Client, series: SeriesKey) -> Non
     for resampling in ("shuffle", "block"):
         told = client.get(f"/api/v1/backtests/{ids[0]}/bands/", {"resampling": resampling, "draws": 200}).json()
         assert len(told["bands"]["equity"]["0.5"]) == len(told["bands"]["trade"])
+        trades = client.get(f"/api/v1/backtests/{ids[0]}/trades/").json()["results"]
+        ends = [iso(Backtest.objects.get(pk=ids[0]).start), *sorted(each["exit_time"] for each in trades)]
+        assert told["bands"]["time"] == [ends[count] for count in told["bands"]["trade"]]
     assert client.get(f"/api/v1/backtests/{ids[0]}/bands/", {"draws": "1"}).status_code == 400
     told = client.get("/api/v1/backtests/compare/", {"ids": f"{ids[0]},{ids[1]}"}).json()
     assert told["differences"] == {"stop_atr": [1.0, 2.0]}

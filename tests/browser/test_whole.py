@@ -150,6 +150,11 @@ def test_check_20_a_run_with_the_usual_values_is_followed_to_its_result(open_pag
     row.locator("a.run-name").click()
     expect(page.get_by_test_id("metric-card")).to_have_count(8)
     expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
+    toggle, legend = page.get_by_role("button", name="Monte Carlo bands"), page.get_by_text("drawn anew in blocks")
+    for is_shown in (True, False):
+        toggle.click()
+        expect(toggle).to_have_attribute("aria-pressed", str(is_shown).lower())
+        expect(legend).to_be_visible(visible=is_shown)
 
 
 def test_check_23_a_sweep_is_made_with_the_form_and_its_cell_opens_the_form(
