@@ -25,7 +25,7 @@ from markets.serializers import row_number
 from markets.series import SeriesKey
 from markets.views import ask_to_cancel, find_job, page, redirect, visible
 
-_RUNS_SHOWN = 25
+_RUNS_SHOWN, _ANALYSES_SHOWN = 25, 10
 # Measured on a slow core with all signal kinds; most of it is finding the signals.
 _CANDLES_A_SECOND, _START_SECONDS = 60_000, 1.0
 
@@ -50,17 +50,25 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 
 
 def _list_context(request: HttpRequest, form: BacktestForm) -> dict[str, Any]:
-    before = row_number(request.GET.get("before", ""))
-    rows = visible(request, summaries(backtests()))
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
-    found = list(rows[: _RUNS_SHOWN + 1])
+    runs, next_before = _rows(request, summaries(backtests()), "before", count=_RUNS_SHOWN)
+    analysed, analyses_before = _rows(request, analyses().defer("result"), "analyses_before", count=_ANALYSES_SHOWN)
     return {
         "form": form,
-        "runs": found[:_RUNS_SHOWN],
-        "next_before": found[_RUNS_SHOWN - 1].pk if len(found) > _RUNS_SHOWN else None,
-        "analyses": visible(request, analyses()).defer("result")[:10],
+        "runs": runs,
+        "next_before": next_before,
+        "analyses": analysed,
+        "next_analyses_before": analyses_before,
     }
+
+
+def _rows(request: HttpRequest, jobs: Any, name: str, *, count: int) -> tuple[list[Any], int | None]:
+    """Return the newest jobs before the one that ``name`` in the address tells, and what tells the next older ones."""
+    before = row_number(request.GET.get(name, ""))
+    rows = visible(request, jobs)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    found = list(rows[: count + 1])
+    return found[:count], found[count - 1].pk if len(found) > count else None
 
 
 def summaries(runs: QuerySet[Backtest]) -> QuerySet[Backtest]:

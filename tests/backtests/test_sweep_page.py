@@ -1,5 +1,7 @@
 """The page of an analysis: an empty heatmap while it waits, the whole one when it is done, cancelled when asked."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -14,6 +16,8 @@ from markets.store import Source
 from tests.factories import walk
 
 pytestmark = pytest.mark.django_db
+
+COPIED = ("method", "spec", "symbol", "timeframe", "strategy", "start", "end")
 
 
 @pytest.fixture
@@ -46,6 +50,17 @@ def test_a_sweep_can_be_cancelled_and_listed(sweep: Analysis, client: Client) ->
     sweep.refresh_from_db()
     assert sweep.state == "cancelled"
     assert f"/web/backtest/sweep/{sweep.pk}" in client.get("/web/backtest").text
+
+
+def test_every_sweep_is_reached_from_the_list_however_many_there_are(sweep: Analysis, client: Client) -> None:
+    later = [Analysis.objects.create(**{name: getattr(sweep, name) for name in COPIED}) for _ in range(10)]
+    address, found = "/web/backtest", []
+    while address:
+        text = client.get(address).text
+        found += [int(number) for number in re.findall(r'href="/web/backtest/sweep/(\d+)"', text)]
+        older = re.search(r'href="([^"]*)">Older analyses', text)
+        address = older.group(1) if older else ""
+    assert found == [each.pk for each in reversed([sweep, *later])]
 
 
 def test_an_analysis_that_is_not_there_is_a_page_that_says_so(client: Client) -> None:

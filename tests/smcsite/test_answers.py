@@ -384,6 +384,6 @@ def test_a_number_that_no_row_can_have_is_not_found(client: Client) -> None:
                 path = re.sub(r"/1(?=/|$)", f"/{number}", route.path)
                 assert client.get(path).status_code in (302, 404, 405), path
     compare = ("/web/backtest/compare?ids=", "/api/v1/backtests/compare/?ids=1,")
-    for path in ("/web/backtest?again=", "/web/backtest?before=", *compare):
+    for path in ("/web/backtest?again=", "/web/backtest?before=", "/web/backtest?analyses_before=", *compare):
         for text in NO_NUMBER:
             assert client.get(path + quote(text)).status_code in (200, 400, 404, 422), (path, text)
