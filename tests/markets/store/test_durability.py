@@ -57,10 +57,13 @@ def test_store_kill9_500(tmp_path: Path) -> None:
         acknowledged = int.from_bytes(told[-8:], "little")
 
         store = CandleStore(tmp_path)
-        if rng.random() < 0.5:
+        is_recovered = rng.random() < 0.5
+        if is_recovered:
             store.recover()
             assert leftovers(tmp_path) == []
-        assert store.verify().problems == ()
+        # Days that were merged into their month a moment ago may stand in both until somebody clears up.
+        reasons = {problem.reason.partition(" ")[2] for problem in store.verify().problems}
+        assert reasons <= (set() if is_recovered else {"candles stand in two files"})
         found = everything(store, QUARTER)
         assert acknowledged < len(found) <= acknowledged + 2, f"seed 9: acknowledged {acknowledged}"
         assert same(found, candles.first(len(found)))
