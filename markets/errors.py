@@ -17,6 +17,7 @@ SmcError
 │       └── RateLimitedError     retry after ``retry_after_seconds``
 ├── StoreError                   the disk or a file on it
 │   ├── StoreFullError           no space left: reads go on, writes stop
+│   ├── OvertakenError           another process took over what was being written
 │   ├── CorruptFileError         a damaged file; it is quarantined
 │   └── ForeignFileError         a file that is not ours
 ├── ServiceUnavailableError      a part of the service is down: retry later
@@ -130,6 +131,11 @@ class StoreError(SmcError):
 class StoreFullError(StoreError):
     code = "store-full"
     title = "The disk is full"
+
+
+class OvertakenError(StoreError):
+    code = "overtaken"
+    title = "Another process writes this"
 
 
 class CorruptFileError(StoreError):

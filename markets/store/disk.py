@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from markets.errors import FencedError, StoreError, StoreFullError
+from markets.errors import OvertakenError, StoreError, StoreFullError
 
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
 TEMPORARY = ".tmp"
@@ -102,6 +102,11 @@ def commit(disk: Disk, path: Path, data: bytes, *, confirm: Callable[[], None], 
     return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+def replace_file(path: Path, data: bytes, *, is_durable: bool = True) -> None:
+    """``commit``, for a file that nobody else writes."""
+    commit(Disk(), path, data, confirm=lambda: None, is_durable=is_durable)
+
+
 def append(disk: Disk, path: Path, data: bytes, *, at: int, confirm: Callable[[], None]) -> None:
     """Add ``data`` to the end of ``path``, which is ``at`` bytes long; it is on the disk for good when this returns.
 
@@ -116,12 +121,12 @@ def append(disk: Disk, path: Path, data: bytes, *, at: int, confirm: Callable[[]
         try:
             confirm()
             if os.fstat(handle).st_size != at:
-                raise FencedError(f"another process writes to {path}")
+                raise OvertakenError(f"another process writes to {path}")
             try:
                 _write_all(disk, handle, data)
                 disk.fsync(handle)
             except OSError:
-                with contextlib.suppress(OSError, FencedError):
+                with contextlib.suppress(OSError, OvertakenError):
                     confirm()
                     disk.truncate(handle, at)
                 raise

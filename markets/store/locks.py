@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from markets.errors import FencedError, StoreError
+from markets.errors import OvertakenError, StoreError
 from markets.store.disk import FILE_MODE, translated
 from markets.store.layout import LOCK
 
@@ -68,9 +68,9 @@ class SeriesLock:
         os.close(self._handle)
 
     def confirm(self) -> None:
-        """Give a sign of life; raise ``FencedError`` when another process has taken the series over."""
+        """Give a sign of life; raise ``OvertakenError`` when another process has taken the series over."""
         if not self._is_current():
-            raise FencedError(f"another process took {self._path.parent} over while this one stood still")
+            raise OvertakenError(f"another process took {self._path.parent} over while this one stood still")
         if time.time_ns() - self.sign.time > _SIGN_SECONDS * 1e9:
             self._give_sign()
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from markets.candles import COLUMNS, Candles
-from markets.errors import FencedError, InvalidCandlesError, StoreError
+from markets.errors import InvalidCandlesError, StoreError
 from markets.series import SeriesKey
 from markets.store.cache import SheetCache
 from markets.store.combining import Source
@@ -253,7 +253,7 @@ class CandleStore:
         try:
             with SeriesLock(shelf.folder) as lock:
                 self._writer(shelf, lock).bury(damage)
-        except (OSError, StoreError, FencedError):
+        except (OSError, StoreError):
             logger.exception("a damaged file cannot be moved away", extra={"series": str(shelf.series)})
             shelf.shunned[damage.span] = damage.seen
 

@@ -51,7 +51,6 @@ class StreamRunner:
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self._lease = Lease(Redis.from_url(settings.REDIS_URLS[3], **settings.REDIS_SOCKET), shard=str(self.shard))
-        self._fence = Fence(settings.VAR_ROOT / f"stream-{self.shard}.epoch")
 
     def ensure(self) -> None:
         """See to it that the stream's threads live."""
@@ -110,7 +109,9 @@ class StreamRunner:
 
     def _lead(self) -> None:
         """Follow the market for as long as the lead is ours."""
-        self.epoch = self._fence.take()
+        # One a lead: what the lead before left under way is to be stopped by it like anybody else's.
+        fence = Fence(settings.VAR_ROOT / f"stream-{self.shard}.epoch")
+        self.epoch = fence.take()
         self.role = "leader"
         logger.info("leading", extra={"epoch": self.epoch, "shard": str(self.shard)})
         lost = threading.Event()
@@ -120,7 +121,7 @@ class StreamRunner:
         publisher = self.publisher = Publisher(settings.REDIS_URLS[1], epoch=self.epoch, shard=str(self.shard))
         publisher.start()
         try:
-            self._follow(publisher, lost)
+            self._follow(publisher, fence, lost)
         except FencedError as error:
             logger.warning("the lead is lost", extra={"why": str(error)})
         finally:
@@ -129,14 +130,14 @@ class StreamRunner:
             publisher.close()
             self._lease.release()
 
-    def _follow(self, publisher: Publisher, lost: threading.Event) -> None:
+    def _follow(self, publisher: Publisher, fence: Fence, lost: threading.Event) -> None:
         track_first_pairs()
         around = Surroundings(
             exchange=open_exchange(),
             store=candle_store(),
             root=settings.DATA_ROOT,
-            fence=self._fence,
-            check=self._check,
+            fence=fence,
+            check=lambda: self._check(fence),
         )
         self._make_amends(publisher)
         self.feed = Feed(around, publisher, self.vitals, wishes=lambda: read_wishes(self.shard))
@@ -162,9 +163,9 @@ class StreamRunner:
                     self.feed.stop()
                 return
 
-    def _check(self) -> None:
+    def _check(self, fence: Fence) -> None:
         """Raise when the work under way is to end."""
-        self._fence.check()
+        fence.check()
         if self._stopping.is_set():
             raise FencedError("the stream is stopping")
 

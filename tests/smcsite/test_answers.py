@@ -168,7 +168,7 @@ STATUSES = {
     errors.ExchangeError: 503, errors.GeoBlockedError: 503, errors.BadAnswerError: 503,
     errors.ExchangeUnavailableError: 503, errors.RateLimitedError: 503, errors.StoreError: 503,
     errors.StoreFullError: 503, errors.CorruptFileError: 503, errors.ForeignFileError: 503,
-    errors.ServiceUnavailableError: 503,
+    errors.OvertakenError: 503, errors.ServiceUnavailableError: 503,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from markets.candles import Candles
-from markets.errors import FencedError, StoreError
+from markets.errors import OvertakenError, StoreError
 from markets.series import SeriesKey
 from markets.store import CandleStore, Source
 from markets.store.disk import Disk
@@ -138,7 +138,7 @@ def test_only_one_who_shows_no_life_is_robbed(tmp_path: Path, *, is_alive: bool)
             return
         with thief:
             thief.confirm()
-            with pytest.raises(FencedError):
+            with pytest.raises(OvertakenError):
                 holder.confirm()
 
 
@@ -169,7 +169,7 @@ def test_a_writer_that_stood_still_writes_nothing_when_it_wakes(tmp_path: Path) 
         merged = awake.merge(MINUTE, candles.take(slice(20, 40)), source=Source.STREAM)
         assert merged.added + merged.unchanged == 20
         disk.go_on.set()
-        with pytest.raises(FencedError, match=r"took .* over while this one stood still"):
+        with pytest.raises(OvertakenError, match=r"took .* over while this one stood still"):
             asleep.result(timeout=30)
     assert same(awake.read(MINUTE, start=None, end=None), candles)
     # It may write again, as anyone may.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from markets.candles import Candles, Flow, Gap
-from markets.errors import FencedError
+from markets.errors import OvertakenError
 from markets.series import SeriesKey
 from markets.store import CandleStore, Source, files
 from markets.store import shelf as shelf_module
@@ -105,6 +105,23 @@ def test_a_store_that_knew_the_series_sees_each_candle_that_another_appends(tmp_
         live(writer, candles, at, at + 1)
         assert reader.version(MINUTE) == (int(candles.open_time[at]), seen[1])
         assert reader.last_time(MINUTE) == candles.open_time[at]
+
+
+def test_a_file_read_before_its_journal_was_emptied_hides_no_candle_that_comes_next(
+    tmp_path: Path, candles: Candles
+) -> None:
+    """Its journal is as long again with the next candle as it was with the one that the file has by now."""
+    writer, reader = CandleStore(tmp_path), CandleStore(tmp_path)
+    writer.fold(MINUTE)
+    live(writer, candles, STORED, STORED + 1)
+    entry = journal(tmp_path).read_bytes()
+    writer.fold(MINUTE)
+    journal(tmp_path).write_bytes(entry)
+    assert same(everything(reader), candles.first(STORED + 1))
+    journal(tmp_path).write_bytes(b"")
+    live(CandleStore(tmp_path), candles, STORED + 1, STORED + 2)
+    assert journal(tmp_path).stat().st_size == len(entry)
+    assert same(everything(reader), candles.first(STORED + 2))
 
 
 class _WatchedDisk(Disk):
@@ -324,7 +341,7 @@ def test_what_a_writer_added_that_was_late_to_notice_it_lost_its_lock_is_read_on
 def test_nothing_is_appended_to_a_journal_that_another_writes_to(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"one and another")
-    with pytest.raises(FencedError, match="another process writes to"):
+    with pytest.raises(OvertakenError, match="another process writes to"):
         append(Disk(), path, b"more", at=3, confirm=lambda: None)
     empty(Disk(), path, at=3, confirm=lambda: None)
     assert path.read_bytes() == b"one and another"

@@ -5,13 +5,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.conf import settings
 from django.core.cache import cache
 from redis import Redis
 
+from markets.errors import FencedError
 from markets.exchanges import StreamHealth
 from markets.models import Pair
 from markets.series import SeriesKey
@@ -19,6 +20,7 @@ from markets.services.pairs import ensure_series
 from signals.feed import runner as module
 from signals.feed.door import Door
 from signals.feed.runner import StreamRunner
+from signals.feed.series import Surroundings
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
 from signals.push.status import read_status, write_status
@@ -42,8 +44,11 @@ class FakeFeed:
     failures = 0
     made = 0
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    surroundings: ClassVar[list[Surroundings]] = []
+
+    def __init__(self, around: Surroundings, *_: Any, **__: Any) -> None:
         type(self).made += 1
+        self.surroundings.append(around)
         self.series: dict[SeriesKey, Any] = {}
         self.stream = FakeStream()
         self.queue_depth = 0
@@ -67,6 +72,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[StreamRun
     with Redis.from_url(settings.REDIS_URLS[3]) as redis:
         redis.flushdb()
     FakeFeed.failures = FakeFeed.made = 0
+    FakeFeed.surroundings.clear()
     monkeypatch.setattr(module, "Feed", FakeFeed)
     monkeypatch.setattr(module, "track_first_pairs", lambda: 0)
     monkeypatch.setattr(module, "make_amends", lambda *_: 0)
@@ -84,6 +90,21 @@ def test_stream_task_supervised(runner: StreamRunner) -> None:
     eventually(lambda: "ZeroDivisionError" in runner.error, every=0.001)
     eventually(lambda: runner.role == "leader" and FakeFeed.made == 2, seconds=5)
     assert runner.restarts == 1
+
+
+def test_what_a_lead_left_under_way_is_fenced_by_the_next_of_the_same_process(runner: StreamRunner) -> None:
+    """Or a recovery that outlived its feed would enter signals that nobody is told of."""
+    FakeFeed.failures = 1
+    runner.ensure()
+    eventually(lambda: runner.role == "leader" and FakeFeed.made == 2, seconds=5)
+    former, present = FakeFeed.surroundings
+    with pytest.raises(FencedError), former.fence.hold():
+        pass
+    with pytest.raises(FencedError):
+        former.check()
+    present.check()
+    with present.fence.hold():
+        pass
 
 
 def test_to_ensure_again_and_again_starts_one_stream(runner: StreamRunner) -> None:
