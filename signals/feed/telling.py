@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from markets.candles import Candle
 from markets.selectors import tick_size
@@ -67,5 +69,8 @@ class Teller:
     def _tick_size(self) -> float:
         now = time.monotonic()
         if now - self._step_asked_at >= _STEP_SECONDS:
-            self._step, self._step_asked_at = tick_size(self._series.symbol), now
+            self._step_asked_at = now
+            # What is entered in the ledger is told, with the digits known before if need be.
+            with suppress(DatabaseError):
+                self._step = tick_size(self._series.symbol)
         return self._step

@@ -67,8 +67,20 @@ class SeriesLog:
         """Open time of the last candle judged."""
         return None if self._detectors.through == UNSET else self._detectors.through
 
-    def catch_up(self) -> Frame | None:
+    @property
+    def first(self) -> int | None:
+        """Open time of the first candle judged."""
+        return None if self._detectors.first == UNSET else self._detectors.first
+
+    @property
+    def edit(self) -> int:
+        """The store's number of changes that the log knows of."""
+        return self._edit
+
+    def catch_up(self, *, before: int | None = None) -> Frame | None:
         """Fold the stored candles that the log lacks, building or rebuilding it where needed.
+
+        None that opens at or after ``before`` is folded, if that is given.
 
         Returns
         -------
@@ -78,9 +90,9 @@ class SeriesLog:
         with self._writing():
             edit = self._store.edit(self.series)
             if (not self._is_open() and not self._open()) or (edit != self._edit and not self._still_holds()):
-                self._build()
+                self._build(before)
                 return None
-            candles = self._store.read(self.series, start=self._detectors.through + 1, end=None)
+            candles = self._store.read(self.series, start=self._detectors.through + 1, end=before)
             return self._append(candles, edit)
 
     def advance(self, candles: Candles, *, edit: int) -> Frame | None:
@@ -209,11 +221,11 @@ class SeriesLog:
         self._folder, self._seen = folder, status_of(folder)
         self._frames, self._merged_at = 0, time.monotonic()
 
-    def _build(self) -> None:
+    def _build(self, before: int | None) -> None:
         """Make the log from all stored candles, under a revision that no log like it has had."""
         self._folder = None
         self._edit = self._store.edit(self.series)
-        candles = self._store.read(self.series, start=None, end=None)
+        candles = self._store.read(self.series, start=None, end=before)
         self._detectors = Detectors(self._params)
         made = Generation.of(self._params)
         self.generation = Generation.of(self._params, next_revision(self._root, self.series, made))

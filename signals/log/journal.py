@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from markets.errors import CorruptFileError
+from markets.store.disk import replace_file
 from signals.engine.layout import RecordArray
 from signals.log.rows import LOGGED, MARKED
 
@@ -76,12 +77,8 @@ def no_facts() -> tuple[RecordArray, RecordArray]:
 def write_journal(folder: Path, opening: Opening, states: tuple[bytes, bytes]) -> None:
     """Begin a new journal in place of the old one."""
     head = json.dumps(asdict(opening)).encode()
-    temporary = folder / f"{NAME}.{os.getpid()}.tmp"
-    with temporary.open("wb") as file:
-        file.write(_HEAD.pack(_MAGIC, len(head), zlib.crc32(head)) + head + states[0] + states[1])
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / NAME)
+    data = _HEAD.pack(_MAGIC, len(head), zlib.crc32(head)) + head + states[0] + states[1]
+    replace_file(folder / NAME, data, is_durable=False)
 
 
 def pack(frame: Frame) -> bytes:

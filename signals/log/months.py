@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from markets.errors import CorruptFileError
 from markets.series import SeriesKey
+from markets.store.disk import replace_file
 from signals.engine import Kind
 from signals.engine.kinds import TAG_TEXT, Mark
 from signals.engine.layout import RecordArray
@@ -94,12 +95,9 @@ def write_marks(folder: Path, month: int, rows: RecordArray, series: SeriesKey) 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        pq.write_table(table, file, compression="snappy", write_page_checksum=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    data = pa.BufferOutputStream()
+    pq.write_table(table, data, compression="snappy", write_page_checksum=True)
+    replace_file(path, data.getvalue().to_pybytes(), is_durable=False)
 
 
 def _words(codes: NDArray[Any], words: Any) -> Any:

@@ -5,11 +5,11 @@ Nothing at or before ``start`` is ever published; it is the history that was the
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from markets.series import SeriesKey
+from markets.store.disk import replace_file
 from signals.engine.layout import RecordArray
 from signals.log.generations import series_folder
 from signals.log.reading import SignalLog
@@ -35,10 +35,7 @@ def publication(root: Path, series: SeriesKey) -> Publication | None:
 
 
 def set_publication(root: Path, series: SeriesKey, published: Publication) -> None:
-    path = series_folder(root, series) / _NAME
-    temporary = path.with_name(f"{_NAME}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(published)))
-    temporary.replace(path)
+    replace_file(series_folder(root, series) / _NAME, json.dumps(asdict(published)).encode())
 
 
 def publish_again_from(root: Path, series: SeriesKey, signals: RecordArray) -> None:

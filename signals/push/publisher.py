@@ -132,10 +132,12 @@ class Publisher:
             self._thread.join(timeout_seconds)
 
     def _shed(self) -> None:
-        """Give up the messages about candles; who reads them is told to fetch anew."""
+        """Give up the messages about candles, and old ones; who reads their channels is told to fetch anew."""
         candles = {channel for channel, _ in self._lasting if channel.startswith("k:")}
-        kept = [each for each in self._lasting if not each[0].startswith("k:")][-_WAITING_LIMIT // 2 :]
-        self._lasting = deque([*kept, *((channel, reset_body(channel)) for channel in sorted(candles))])
+        others = [each for each in self._lasting if not each[0].startswith("k:")]
+        old, kept = others[: -_WAITING_LIMIT // 2], others[-_WAITING_LIMIT // 2 :]
+        lost = {channel for channel, _ in old}
+        self._lasting = deque([*_resets(lost), *kept, *_resets(candles)])
 
     async def _publish_all(self) -> None:
         news, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -219,3 +221,7 @@ class Publisher:
         if not self.error:
             logger.warning("nothing can be published for now", extra={"error": str(error)})
         self.error = f"{type(error).__name__}: {error}"
+
+
+def _resets(channels: set[str]) -> list[tuple[str, str]]:
+    return [(channel, reset_body(channel)) for channel in sorted(channels)]

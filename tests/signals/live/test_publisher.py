@@ -9,7 +9,7 @@ from django.conf import settings
 from redis import Redis
 
 from signals.push.channels import KEPT, stream_key
-from signals.push.messages import body
+from signals.push.messages import body, reset_body
 from signals.push.publisher import Publisher
 from tests.waiting import eventually
 
@@ -115,3 +115,12 @@ def test_candles_are_given_up_before_signals_when_redis_is_away_for_long() -> No
         publisher.send(f"k:S{number % 3}:1m", "a candle")
     assert ("signals", "the signal") in publisher._lasting
     assert publisher.waiting <= 20_000
+
+
+def test_who_reads_signals_of_which_old_ones_were_given_up_is_told_to_fetch_anew() -> None:
+    publisher = Publisher("redis://127.0.0.1:1/1", epoch=1)
+    for number in range(20_001):
+        publisher.send("signals", f"signal {number}")
+    assert publisher._lasting[0] == ("signals", reset_body("signals"))
+    assert publisher._lasting[1] == ("signals", "signal 10001")
+    assert publisher._lasting[-1] == ("signals", "signal 20000")
