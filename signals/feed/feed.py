@@ -29,6 +29,8 @@ _RECONCILE_SECONDS = 5.0
 _CONNECT_PATIENCE = 3.0
 # Work on a candle is mostly Python's: more threads would only let all of a burst end late, where each could be next.
 _FAST_THREADS, _SLOW_THREADS = 2, 4
+# The history of a new series takes minutes. One thread stays free of it, for series that live and lack a candle.
+_MOST_BEGINNING = _SLOW_THREADS - 1
 # Previews and the like that may wait for their turn: what is more would only be old when it is told.
 _MOST_WAITING = 16
 # While more than this many candles are under way, one without a signal lets those with one pass for this long. To look
@@ -71,6 +73,7 @@ class Feed:
         self._pairs_at = 0.0
         self._idle: dict[SeriesKey, int] = {}
         self._taking: set[SeriesKey] = set()
+        self._beginning: set[SeriesKey] = set()
         self._fast = Lane("live", threads=_FAST_THREADS, tell=self._inbox.put)
         self._slow = Lane("recovery", threads=_SLOW_THREADS, tell=self._inbox.put)
         self.stream: BinanceStream = around.exchange.open_stream()
@@ -152,6 +155,7 @@ class Feed:
                 self._follow(done.result)
         elif isinstance(done.name, SeriesKey):
             self._taking.discard(done.name)
+            self._beginning.discard(done.name)
             if done.name in self.series:
                 self._note(self.series[done.name], done)
                 return done.name
@@ -184,11 +188,11 @@ class Feed:
         job = followed.next_job(now, is_calm=is_calm) if followed is not None else None
         if followed is None or job is None:
             return
-        followed.job, work = job, followed.work
         if job == Job.RECOVER:
-            followed.is_behind, followed.check_at, followed.is_edited = False, None, False
-            self._slow.submit(key, work.recover)
-        elif job == Job.TAKE:
+            self._begin_recovery(key, followed)
+            return
+        followed.job, work = job, followed.work
+        if job == Job.TAKE:
             updates = list(followed.held)
             followed.held.clear()
             is_patient = len(self._taking) > _CROWD and not work.has_news(updates)
@@ -197,12 +201,21 @@ class Feed:
             self._fast.submit(key, lambda: self._take(followed, updates), is_urgent=True, patience=patience)
         elif job == Job.REFRESH:
             followed.is_edited = False
-            self._slow.submit(key, work.refresh)
+            self._slow.submit(key, work.refresh, is_urgent=True)
         elif job == Job.SETTLE:
             self._fast.submit(key, work.settle)
         elif followed.forming is not None:
             update, followed.forming, followed.previewed_at = followed.forming, None, now
             self._fast.submit(key, lambda: work.preview(update))
+
+    def _begin_recovery(self, key: SeriesKey, followed: Followed) -> None:
+        is_first = followed.work.is_first
+        if is_first:
+            if len(self._beginning) >= _MOST_BEGINNING:
+                return
+            self._beginning.add(key)
+        followed.job, followed.is_behind, followed.check_at, followed.is_edited = Job.RECOVER, False, None, False
+        self._slow.submit(key, followed.work.recover, is_urgent=not is_first)
 
     def _go_round(self, now: float) -> None:
         """Begin what has come due by time alone; at ticks only, since in a burst each frame would have all asked."""
@@ -224,7 +237,7 @@ class Feed:
     def _look_around(self, now: float) -> None:
         if now >= self._reconcile_at and not self._is_reconciling:
             self._is_reconciling = True
-            self._slow.submit(_WISHES, self._wishes)
+            self._slow.submit(_WISHES, self._wishes, is_urgent=True)
         if now >= self._overdue_at:
             self._overdue_at = now + OVERDUE_SECONDS / 2
             self._look_for_overdue(now)

@@ -10,8 +10,10 @@ from pathlib import Path
 from django.utils import timezone
 
 from markets.candles import Candle, Candles, Gap
+from markets.errors import StoreError
 from markets.exchanges import CandleUpdate
 from markets.exchanges.binance import BinanceExchange
+from markets.moments import iso
 from markets.series import SeriesKey
 from markets.services.backfilling import BackfillSource, backfill, missing_ranges, note_exchange_gaps, plan_backfill
 from markets.services.pairs import ensure_series
@@ -75,7 +77,7 @@ class SeriesWork:
         self._tracker = Tracker(series, store=around.store, root=around.root)
         self._doubtful: set[int] = set()
         self._unsettled: list[Facts] = []
-        self._is_first = True
+        self.is_first = True
         self.is_settled = True
 
     @property
@@ -118,26 +120,28 @@ class SeriesWork:
 
     def recover(self) -> Recovered:
         """Bring the series up to now: what is stored, then what REST and archive have beyond it."""
-        if self._is_first:
+        if self.is_first:
             self.stage = "judging what is stored"
-            self._judge()
+            gap = self._open_gap(self._tracker.through_in_log())
+            self._judge(before=gap.start if gap is not None else None)
         self._fetch()
         self.stage = ""
-        gap = self._open_gap()
+        gap = self._open_gap(self.through)
         if gap is None:
             self._judge()
-        if self._is_first:
+        if self.is_first:
             # Whoever led before may not have said all it found; and a process that leads nothing, as a backfill's,
             # may have rebuilt the log meanwhile without a word to anybody.
             self._teller.changed()
             self._mark_revised()
-        self._is_first = False
+        self.is_first = False
         return Recovered(self.through, gap, bool(self._doubtful))
 
     def refresh(self) -> Recovered:
         """Judge what another process has stored or changed."""
+        self._fetch_lost()
         self._judge()
-        return Recovered(self.through, self._open_gap())
+        return Recovered(self.through, self._open_gap(self.through))
 
     def preview(self, update: CandleUpdate) -> None:
         """Tell the forming candle, with what it would mean if it closed as it stands."""
@@ -180,6 +184,7 @@ class SeriesWork:
         revision = self._tracker.revision
         with self._around.fence.hold():
             merged = record(self.series, candles, source=Source.STREAM)
+            self._require_whole(merged.edit)
             if merged.added < len(candles):
                 # Stored before, maybe by REST and with other values: what is stored is what is judged.
                 first, last = int(candles.open_time[0]), int(candles.open_time[-1])
@@ -200,13 +205,27 @@ class SeriesWork:
         self._note_told(older, facts)
         self._tell_revision(revision)
 
-    def _judge(self) -> None:
-        """Judge every stored candle that was not; what is found is late."""
-        before, revision = self.through, self._tracker.revision
+    def _require_whole(self, edit: int) -> None:
+        """Raise when the log would be made anew without candles that it was made of, as after a damaged file."""
+        lost = self._lost() if edit != self._tracker.edit else []
+        if lost:
+            span = f"{iso(lost[0].start)} to {iso(lost[-1].end)}"
+            raise StoreError(f"candles that were judged are missing from {span}: they are asked for again")
+
+    def _lost(self) -> list[Gap]:
+        """Return the holes among the candles that were judged, but those the exchange is known to have."""
+        first, through = self._tracker.first, self.through
+        if first is None or through is None:
+            return []
+        return missing_ranges(ensure_series(self.series), first, through + self.series.timeframe.milliseconds)
+
+    def _judge(self, *, before: int | None = None) -> None:
+        """Judge every stored candle (that opens ``before``) that was not; what is found is late."""
+        through, revision = self.through, self._tracker.revision
         with self._around.fence.hold():
-            facts, moment = self._tracker.catch_up(), timezone.now()
+            facts, moment = self._tracker.catch_up(before=before), timezone.now()
             rows = self._publish(facts, now=moment, late=True)
-        if facts or self.through != before:
+        if facts or self.through != through:
             self._teller.changed()
             self._teller.found(rows, facts.marks, at=moment, late=True)
         self._note_told(facts)
@@ -223,7 +242,7 @@ class SeriesWork:
         self.is_settled = False
 
     def _tell_revision(self, former: int) -> None:
-        if self._tracker.revision != former and not self._is_first:
+        if self._tracker.revision != former and not self.is_first:
             self._teller.changed()
             self._mark_revised()
 
@@ -239,16 +258,24 @@ class SeriesWork:
         last, step = self._around.store.last_time(self.series), self.series.timeframe.milliseconds
         # A hole that was asked for in vain is asked for again, so that it is filled or proven.
         start = last if last is None or self.through is None else min(last, self.through)
-        if start is None or self._is_first or (self._around.exchange.server_time() - start) // step > _MOST_BY_REST:
+        if start is None or self.is_first or (self._around.exchange.server_time() - start) // step > _MOST_BY_REST:
             self._fetch_history()
         else:
             self._fetch_newest(start + step)
+        self._fetch_lost()
         self._confirm_doubtful()
 
     def _fetch_history(self) -> None:
         exchange = self._around.exchange
         plan = plan_backfill(exchange, self.series, start=None, end=None, source=BackfillSource.AUTO)
         if plan.missing:
+            backfill(exchange, plan, self._report)
+
+    def _fetch_lost(self) -> None:
+        """Ask for what was judged and is not stored any more."""
+        exchange = self._around.exchange
+        for hole in self._lost():
+            plan = plan_backfill(exchange, self.series, start=hole.start, end=hole.end, source=BackfillSource.AUTO)
             backfill(exchange, plan, self._report)
 
     def _fetch_newest(self, start: int) -> None:
@@ -281,9 +308,9 @@ class SeriesWork:
         self.stage = f"{fraction:.0%} {stage}"
         self._around.check()
 
-    def _open_gap(self) -> Gap | None:
-        """Return the first hole after what was judged that the exchange may fill yet."""
-        last, through = self._around.store.last_time(self.series), self.through
+    def _open_gap(self, through: int | None) -> Gap | None:
+        """Return the first hole after what was judged, up to ``through``, that the exchange may fill yet."""
+        last = self._around.store.last_time(self.series)
         if last is None or through is None or last <= through:
             return None
         gaps = missing_ranges(ensure_series(self.series), through + self.series.timeframe.milliseconds, last)

@@ -76,9 +76,10 @@ def _told(row: SignalRow) -> tuple[Any, ...]:
 
 
 def mark_revised(series: SeriesKey, *, now: datetime) -> int:
-    """Mark published signals that the current log no longer holds as they were published; return how many.
+    """Mark published signals that the current log no longer holds as they were published; return how many changed.
 
-    What a person was shown stays in the ledger; the mark says that the exchange has since changed its candles.
+    What a person was shown stays in the ledger; the mark says that the exchange has since changed its candles. It is
+    taken back where the log holds the signal again, as after candles that a damaged file had cost are there anew.
     """
     view = signal_log(settings.DATA_ROOT).view(series)
     if view is None:
@@ -87,7 +88,7 @@ def mark_revised(series: SeriesKey, *, now: datetime) -> int:
         PublishedSignal.objects.filter(
             symbol=series.symbol,
             timeframe=series.timeframe.value,
-            revised_at=None,
+            confirm_time__lte=view.through,
             revision__lt=view.generation.revision,
             detector_version=view.version,
             params_digest__in=view.generation.digests,
@@ -97,5 +98,7 @@ def mark_revised(series: SeriesKey, *, now: datetime) -> int:
         return 0
     oldest = min(row.confirm_time for row in rows)
     held = {as_published(row) for month in view.signals_after(oldest - 1) for row in view.told(month, slice(None))}
-    gone = [row.pk for row in rows if as_published(row) not in held]
-    return PublishedSignal.objects.filter(pk__in=gone).update(revised_at=now)
+    gone = [row.pk for row in rows if row.revised_at is None and as_published(row) not in held]
+    back = [row.pk for row in rows if row.revised_at is not None and as_published(row) in held]
+    changed = PublishedSignal.objects.filter(pk__in=gone).update(revised_at=now)
+    return changed + PublishedSignal.objects.filter(pk__in=back).update(revised_at=None)

@@ -55,17 +55,32 @@ class Tracker:
         return self._log.through
 
     @property
+    def first(self) -> int | None:
+        """Open time of the first candle judged."""
+        return self._log.first
+
+    @property
+    def edit(self) -> int:
+        """The store's number of changes that the log knows of."""
+        return self._log.edit
+
+    def through_in_log(self) -> int | None:
+        """Return how far the series was judged by whoever did it last; None where it has no log."""
+        view = SignalLog(self._root).view(self.series)
+        return view.through if view is not None else None
+
+    @property
     def revision(self) -> int:
         """How often the log was rebuilt because candles it had judged changed."""
         return self._log.generation.revision
 
     @mends
-    def catch_up(self) -> Facts:
-        """Judge every stored candle, and return what is in the log and not yet published.
+    def catch_up(self, *, before: int | None = None) -> Facts:
+        """Judge every stored candle (that opens ``before``), and return what is in the log and not yet published.
 
         The first log of a series is history: nothing of it is told as new.
         """
-        self._log.catch_up()
+        self._log.catch_up(before=before)
         self._names, self._quiet_since, self._has_caught_up = Names(self.series), None, True
         return self._unpublished()
 

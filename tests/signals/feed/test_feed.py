@@ -13,7 +13,7 @@ from markets.series import SeriesKey
 from signals.feed import feed as feed_module
 from signals.feed.feed import Feed
 from signals.feed.followed import Followed, Job
-from signals.feed.series import Taken
+from signals.feed.series import Recovered, Taken
 from signals.feed.vitals import Vitals
 from tests.waiting import eventually
 
@@ -134,6 +134,46 @@ def test_candles_that_nobody_looks_at_are_not_previewed(feed: Any) -> None:
     feed._go_round(time.monotonic())
     eventually(lambda: work.done == ["preview"])
     feed._fast.close()
+
+
+def test_a_series_that_lives_need_not_wait_for_the_history_of_others(feed: Any) -> None:
+    done: list[str] = []
+    is_over = threading.Event()
+
+    class Beginning(Work):
+        is_first = True
+
+        def recover(self) -> Recovered:
+            is_over.wait()
+            self.done.append(self.name)
+            return Recovered(OPEN)
+
+    class Living(Work):
+        is_first = False
+
+        def recover(self) -> Recovered:
+            self.done.append(self.name)
+            return Recovered(OPEN)
+
+    keys = [SeriesKey.parse(f"S{number}USDT:1m") for number in range(9)]
+    for key in keys[:-1]:
+        work: Any = Beginning(done, name=key.symbol)
+        feed.series[key] = Followed(work, ask_at=0.0, moved_at=0.0)
+        feed._begin_next(key, time.monotonic())
+    living: Any = Living(done, name="living")
+    feed.series[keys[-1]] = Followed(living, ask_at=0.0, moved_at=0.0)
+    feed._begin_next(keys[-1], time.monotonic())
+    eventually(lambda: done == ["living"])
+    is_over.set()
+
+    def all_recovered() -> bool:
+        feed._handle_waiting()
+        for key in keys:
+            feed._begin_next(key, time.monotonic())
+        return len(done) == len(keys)
+
+    eventually(all_recovered)
+    feed._slow.close()
 
 
 def test_a_series_that_speaks_again_is_overdue_no_more(feed: Any) -> None:

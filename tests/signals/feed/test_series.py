@@ -9,10 +9,11 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from markets.candles import Candle, Candles
-from markets.errors import ExchangeUnavailableError, FencedError
+from markets.errors import ExchangeUnavailableError, FencedError, StoreError
 from markets.exchanges import CandleUpdate
 from markets.models import ExchangeGap, Revision
 from markets.selectors import candle_store
@@ -302,6 +303,65 @@ def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig) -> 
     assert {row.pk for row in rig.ledger} >= before
     assert entered(row for row in rig.ledger if row.revised_at is None) <= rig.batch()
     assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}", "signals"}
+
+
+def test_what_a_damaged_file_took_is_asked_for_before_anything_is_judged_anew(rig: Rig) -> None:
+    """No signal is found because of the hole, and none that was told is marked as revised."""
+    rig.live(*range(HISTORY, HISTORY + 60))
+    rig.work.settle()
+    told = [(row.pk, row.revised_at) for row in rig.ledger]
+    for file in (candle_store().root / "candles" / rig.series.symbol / "1m").glob("*.parquet"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"candles that were judged are missing from .* asked for again"):
+        rig.live(HISTORY + 60)
+    rig.work.recover()
+    assert rig.stored == rig.exchange.rows[: HISTORY + 61]
+    assert [(row.pk, row.revised_at) for row in rig.ledger][: len(told)] == told
+    assert rig.told() == rig.batch()
+    assert rig.work._tracker.revision == 0
+
+
+def test_a_start_behind_a_hole_that_may_be_filled_yet_judges_up_to_it(rig: Rig) -> None:
+    """F51: the candles behind it were stored by a process that was killed before it could wait."""
+    rig.live(HISTORY)
+    hole = rig.exchange.rows[HISTORY + 1].open_time
+    rig.exchange.missing = {hole}
+    rig.exchange.move_to(HISTORY + 60)
+    record(rig.series, Candles.of(rig.exchange.rows[HISTORY + 2 : HISTORY + 60]), source=Source.REST)
+    work = rig.new_work()
+    assert work.recover().gap == (hole, hole + 60_000)
+    assert work.through == rig.exchange.rows[HISTORY].open_time
+    assert rig.told() == set()
+    rig.exchange.missing = set()
+    assert work.recover().gap is None
+    assert rig.told() == rig.batch() != set()
+
+
+def test_a_revision_that_is_taken_back_leaves_no_mark(rig: Rig) -> None:
+    rig.live(*range(HISTORY, HISTORY + 60))
+    former = rig.exchange.rows[HISTORY + 20 : HISTORY + 23]
+    rig.revise(HISTORY + 20, HISTORY + 23)
+    rig.work.refresh()
+    assert any(row.revised_at for row in rig.ledger)
+    record(rig.series, Candles.of(former), source=Source.REST)
+    rig.ears.messages.clear()
+    rig.work.refresh()
+    assert entered(row for row in rig.ledger if row.revised_at is None) == rig.batch()
+    assert "signals" in {message["ch"] for message in rig.ears.of("reset")}
+
+
+def test_what_is_entered_is_told_though_the_database_fails_at_once_after_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signals.feed.telling.tick_size", _fail)
+    rig.live(*range(HISTORY, HISTORY + 60))
+    assert len(rig.ears.of("signal")) == len(rig.ledger) > 0
+
+
+def _fail(_: str) -> float:
+    raise OperationalError("the database is away")
 
 
 def test_a_rebuild_while_nobody_led_is_marked_and_told_at_the_next_start(rig: Rig) -> None:
