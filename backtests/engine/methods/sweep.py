@@ -68,7 +68,9 @@ def _value(cell: dict[str, Any] | None, metric: str) -> float:
 def _cell(judged: NDArray[np.float64], metric: str, values: NDArray[np.float64]) -> dict[str, Any] | None:
     if np.isnan(judged).all():
         return None
-    row, column = (int(each) for each in np.unravel_index(int(np.nanargmax(judged)), judged.shape))
+    # Neighbours may be judged alike, as all are in a narrow grid: then the better one itself.
+    tied = np.where(judged == np.nanmax(judged), values, -np.inf)
+    row, column = (int(each) for each in np.unravel_index(int(np.argmax(tied)), tied.shape))
     value = values[row, column]
     return {
         "row": row,
@@ -79,13 +81,17 @@ def _cell(judged: NDArray[np.float64], metric: str, values: NDArray[np.float64])
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for each cell the mean of it and its neighbours, up to eight; cells without a value stay without."""
+    """Return for each cell the median of it and its neighbours, up to eight; cells without a value stay without.
+
+    Not the mean: one lucky cell would lift all around it.
+    """
     padded = np.pad(values, 1, constant_values=np.nan)
     rows, columns = values.shape
     around = np.stack([padded[i : i + rows, j : j + columns] for i, j in product(range(3), range(3))])
-    known = ~np.isnan(around)
-    mean = np.where(known, around, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.where(np.isnan(values), np.nan, mean)
+    found = np.full(values.shape, np.nan)
+    known = ~np.isnan(values)
+    found[known] = np.nanmedian(around[:, known], axis=0)
+    return found
 
 
 def read_axes(spec: BacktestSpec, axes: Any) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from backtests.engine.bench import Bench
 from backtests.engine.methods import METHODS
 from backtests.engine.methods.look_ahead import differences, ended_before, rows_of
 from backtests.engine.methods.null import against
-from backtests.engine.methods.sweep import MOST_SETTINGS, smoothed
+from backtests.engine.methods.sweep import MOST_SETTINGS, grid_of, smoothed
 from backtests.engine.run import run
 from backtests.engine.spec import BacktestSpec
 from markets.candles import Candles
@@ -68,10 +68,21 @@ def test_the_robust_best_is_a_plateau_and_not_a_spike() -> None:
     values[4:7, 4:7] = 4.0
     judged = smoothed(values)
     assert [int(each) for each in np.unravel_index(values.argmax(), values.shape)] == [1, 1]
-    assert all(int(each) in {5, 6} for each in np.unravel_index(judged.argmax(), judged.shape))
+    assert all(int(each) in {4, 5, 6} for each in np.unravel_index(judged.argmax(), judged.shape))
+    assert (judged[1, 1], judged[5, 5]) == (0.0, 4.0)
     values[5, 5] = np.nan
     assert np.isnan(smoothed(values)[5, 5])
     assert smoothed(values)[6, 6] == 4.0
+
+
+def test_where_all_neighbourhoods_are_alike_the_robust_best_is_the_best() -> None:
+    """In a grid of two by two each cell has all as neighbours."""
+    options = {"metric": "net_profit"}
+    pieces = [{"others": [1, 2]}, {"others": [1, 2]}]
+    cells = [{"net_profit": value} for value in (-3.0, 1.0, 2.0, 0.5)]
+    found = grid_of(options, pieces, [{"cells": cells[:2]}, {"cells": cells[2:]}])
+    assert (found["robust_best"]["row"], found["robust_best"]["column"]) == (1, 0)
+    assert found["robust_best"]["judged"] == 0.75
 
 
 @pytest.mark.parametrize(
