@@ -43,6 +43,12 @@ def track(symbol: str, timeframes: Iterable[Timeframe]) -> list[Series]:
     return [row for row, _ in rows]
 
 
+def note_error(series: SeriesKey, error: str) -> None:
+    """Note why a series does not advance, empty when it does, for admin and pages."""
+    rows = Series.objects.filter(pair__symbol=series.symbol, timeframe=series.timeframe.value)
+    rows.exclude(error=error[:300]).update(error=error[:300])
+
+
 def track_first_pairs() -> int:
     """At the first start, track the pairs of ``SYMBOLS``; return how many. Later starts change nothing."""
     if Series.objects.filter(is_active=True).exists() or Pair.objects.filter(refreshed_at__isnull=False).exists():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 from django.conf import settings
+from django.test import Client
 from django.utils import timezone
 
 from markets.exchanges import binance_stream
@@ -155,6 +156,23 @@ def test_symbol_delisted(rig: Following, market: LocalReplay, monkeypatch: pytes
     market.set_clock(speed=0)
     rig.stop()
     assert list(rig.candles(ETH)) == list(market.oracle(ETH, START - 200 * MINUTE, last(ETH) + 1))
+
+
+def test_a_pair_the_exchange_does_not_know_says_so_where_it_is_followed(
+    folder: Path, market: LocalReplay, client: Client
+) -> None:
+    """The others do not notice, and what was noted goes when it is mended."""
+    with following(folder, market, "BTCUSDT", "NOSUCHUSDT") as rig:
+        unknown = Series.objects.get(pair__symbol="NOSUCHUSDT")
+        Series.objects.filter(pair__symbol="BTCUSDT").update(error="of a former start")
+        rig.start()
+        rig.until_live(BTC)
+        rig.until(lambda: Series.objects.get(pk=unknown.pk).error)
+        rig.until(lambda: not Series.objects.get(pair__symbol="BTCUSDT").error)
+        page = client.get("/web/pairs").content.decode()
+        assert "UnknownSymbolError" in page
+        assert "NOSUCHUSDT" in page
+        assert "of a former start" not in page
 
 
 def slowed(monkeypatch: pytest.MonkeyPatch, pause: Callable[[], object]) -> None:
