@@ -10,6 +10,7 @@ from django.template import Context
 from django.utils.html import json_script
 from django.utils.safestring import SafeString
 
+from markets.selectors import candle_store
 from smcsite.preferences import Preferences, rules_text
 from smcsite.templatetags.prices import decimals_of
 from smcsite.version import VERSION
@@ -37,6 +38,11 @@ def version() -> str:
 @register.simple_tag
 def is_replay() -> bool:
     return bool(settings.ENV.is_replay)
+
+
+@register.simple_tag
+def is_disk_full() -> bool:
+    return not candle_store().has_space()
 
 
 @register.simple_tag

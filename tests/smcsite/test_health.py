@@ -40,7 +40,7 @@ def _no_redis(patch: pytest.MonkeyPatch) -> None:
 
 
 def _full_disk(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("os.statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    patch.setattr("os.statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_bfree=1, f_blocks=100, f_frsize=4096))
     store_watch.store_watch.cache_clear()
 
 
@@ -92,3 +92,17 @@ def test_details_are_for_those_who_know_the_secret(client: Client, monkeypatch: 
     assert client.get("/health").json()["checks"] == {"database": {"status": "down"}, "store": {"status": "ok"}}
     told = client.get("/health", headers={"X-Shared-Secret": SECRET}).json()
     assert told["checks"]["database"] == {"status": "down", "detail": "why"}
+
+
+@pytest.mark.django_db
+def test_a_full_disk_is_told_on_every_page_and_no_page_is_lost_to_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F38."""
+    paths = ("/web/", "/web/signals", "/web/data", "/web/status", "/web/help")
+    assert all("writes stopped" not in client.get(path).content.decode() for path in paths)
+    _full_disk(monkeypatch)
+    for path in paths:
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "Disk full: writes stopped." in answer.content.decode()
