@@ -5,14 +5,24 @@ from functools import cache
 from django.conf import settings
 from redis import Redis
 
+from markets.errors import ServiceUnavailableError
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.limits import RequestBudget
 
 
 @cache
 def open_exchange() -> BinanceExchange:
-    """Return this process's client; its request budget is shared with all other processes."""
+    """Return this process's client; its request budget is shared with all other processes.
+
+    Raises ``ServiceUnavailableError`` for a replay of which nobody said where it is: the real market is none.
+    """
     environment = settings.ENV
+    urls = (environment.binance_rest_url, environment.binance_ws_url, environment.binance_archive_url)
+    if environment.is_replay and not all(urls):
+        raise ServiceUnavailableError(
+            "MARKET_SOURCE=replay needs BINANCE_REST_URL, BINANCE_WS_URL and BINANCE_ARCHIVE_URL of a replay exchange; "
+            "manage.py serve starts one and sets them"
+        )
     return BinanceExchange(
         environment.rest_url,
         environment.stream_url,
