@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from markets.errors import ConflictError, InvalidInputError, NotFoundError, SmcError
 from markets.forms import BackfillForm, PairForm, TimeframesForm
 from markets.models import LARGEST_ID, Job
-from markets.selectors import backfills, coverage_of, known_series, pairs, require_pair, timeframes_of
+from markets.selectors import backfills, candle_store, coverage_of, known_series, pairs, require_pair, timeframes_of
 from markets.series import Timeframe
 from markets.services.jobs import request_cancel
 from markets.services.pairs import track
@@ -98,6 +98,7 @@ def _data_context(request: HttpRequest, form: BackfillForm) -> dict[str, Any]:
         "pairs": [(pair, *_coverage(pair)) for pair in pairs()],
         "jobs": visible(request, backfills())[:_JOBS_SHOWN],
         "timeframes": list(Timeframe),
+        "set_aside": candle_store().set_aside(),
     }
 
 

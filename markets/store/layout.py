@@ -16,6 +16,7 @@ from markets.series import SeriesKey, Timeframe
 
 DAY = 86_400_000
 CANDLES, QUARANTINE = "candles", "quarantine"
+DAMAGED = "*.damaged"
 MANIFEST, LOCK = ".manifest.json", ".lock"
 
 # Beyond these, a time is a mistaken unit and not a candle.

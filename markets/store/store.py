@@ -17,7 +17,7 @@ from markets.store.cache import SheetCache
 from markets.store.combining import Source
 from markets.store.coverage import Coverage
 from markets.store.disk import Disk, make_folder
-from markets.store.layout import EARLIEST, LATEST, QUARANTINE, folder_of, require_readable, series_below
+from markets.store.layout import DAMAGED, EARLIEST, LATEST, QUARANTINE, folder_of, require_readable, series_below
 from markets.store.locks import SeriesLock
 from markets.store.recovery import Recovered, recover
 from markets.store.shelf import DamagedError, Files, Shelf, Version
@@ -216,13 +216,22 @@ class CandleStore:
             series=sum(map(bool, listings)),
             files=sum(map(len, listings)),
             bytes=sum(seen.size + seen.journal for listing in listings for seen in listing.values()),
-            quarantined=sum(1 for _ in (self.root / QUARANTINE).rglob("*.damaged")),
+            quarantined=len(self.set_aside()),
             free_bytes=self._disk.free_bytes(_existing(self.root)),
             reserve_bytes=self._reserve_bytes,
             cache_bytes=self._cache.bytes,
             cache_hits=self._cache.hits,
             cache_misses=self._cache.misses,
         )
+
+    def set_aside(self) -> list[tuple[SeriesKey, str]]:
+        """Return the damaged files in the quarantine, each by its series and the month or day it was of."""
+        below = self.root / QUARANTINE
+        return [
+            (series, path.name.partition(".")[0])
+            for series in series_below(below)
+            for path in sorted(folder_of(below, series).glob(DAMAGED))
+        ]
 
     def has_space(self) -> bool:
         """Say whether writes are possible: cheap, to be asked often."""

@@ -7,7 +7,7 @@ import numpy as np
 from markets.candles import Gap, TimeArray, find_gaps
 from markets.errors import StoreError
 from markets.series import SeriesKey
-from markets.store.layout import Span, span_named
+from markets.store.layout import DAMAGED, Span, span_named
 from markets.store.manifest import Record
 from markets.store.shelf import DamagedError, Shelf
 
@@ -84,7 +84,7 @@ def _strange(shelf: Shelf) -> list[tuple[str, str]]:
 def _lost(shelf: Shelf, stored: TimeArray, gaps: list[Gap]) -> list[tuple[str, str]]:
     """Tell of damaged files in the quarantine whose candles were not all fetched again."""
     faults = []
-    for path in sorted(shelf.graveyard.glob("*.damaged")):
+    for path in sorted(shelf.graveyard.glob(DAMAGED)):
         month_or_day, kind, _, rows, _ = path.name.split(".")
         span = span_named(f"{month_or_day}.{kind}")
         if span is None:

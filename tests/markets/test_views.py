@@ -1,5 +1,7 @@
 """The pages about pairs and data: what they take, what they refuse, and what they show of jobs."""
 
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -19,7 +21,7 @@ PART = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def stored() -> None:
+def stored(data_root: Path) -> None:
     ensure_series(SERIES, is_active=True)
     candles = walk(3, 300, timeframe=Timeframe.M15)
     for part in (candles.first(100), candles.take(slice(150, None))):
@@ -56,6 +58,17 @@ def test_coverage_and_gaps_of_every_series_are_shown(client: Client, stored: Non
     text = client.get("/web/data").content.decode()
     assert SERIES.symbol in text
     assert '<td class="num">250</td><td class="num"><span class="tag tag-warn">1</span></td>' in text
+
+
+def test_a_damaged_file_is_named_where_its_gap_is(client: Client, stored: None) -> None:
+    """F41."""
+    assert "put aside" not in client.get("/web/data").content.decode()
+    file = next((candle_store().root / "candles" / SERIES.symbol).rglob("*.parquet"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    candle_store().read(SERIES, start=None, end=None)
+    assert f"put aside: VIEWUSDT 15m {file.stem}." in client.get("/web/data").content.decode()
 
 
 def test_a_backfill_is_asked_for_and_bad_ranges_are_kept_in_the_form(client: Client, stored: None) -> None:
