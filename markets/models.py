@@ -40,6 +40,11 @@ class Series(models.Model):
         null=True, blank=True, help_text="Open time (UTC ms) from which history is wanted; empty: HISTORY_DAYS."
     )
     error = models.CharField(max_length=300, blank=True, help_text="Why the series does not advance; empty: it does.")
+    held_from = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Open time (UTC ms) of a candle that may come yet; nothing from it on is judged.",
+    )
 
     class Meta:
         ordering = ["pair__symbol", "id"]

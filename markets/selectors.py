@@ -67,6 +67,12 @@ def tick_size(symbol: str) -> float:
     return Pair.objects.filter(symbol=symbol).values_list("tick_size", flat=True).first() or 0.0
 
 
+def held_from(series: SeriesKey) -> int | None:
+    """Return the open time of a candle that the stream waits for; None where it waits for none."""
+    rows = Series.objects.filter(pair__symbol=series.symbol, timeframe=series.timeframe.value)
+    return rows.values_list("held_from", flat=True).first()
+
+
 def near_symbols(text: str) -> list[str]:
     """Return up to five known symbols that look like ``text``."""
     known = list(Pair.objects.values_list("symbol", flat=True))

@@ -43,10 +43,10 @@ def track(symbol: str, timeframes: Iterable[Timeframe]) -> list[Series]:
     return [row for row, _ in rows]
 
 
-def note_error(series: SeriesKey, error: str) -> None:
-    """Note why a series does not advance, empty when it does, for admin and pages."""
+def note_state(series: SeriesKey, *, error: str, held_from: int | None) -> None:
+    """Note why a series does not advance (empty: it does), and the first candle that it waits for."""
     rows = Series.objects.filter(pair__symbol=series.symbol, timeframe=series.timeframe.value)
-    rows.exclude(error=error[:300]).update(error=error[:300])
+    rows.exclude(error=error[:300], held_from=held_from).update(error=error[:300], held_from=held_from)
 
 
 def track_first_pairs() -> int:

@@ -11,7 +11,7 @@ from markets.errors import FencedError, SmcError
 from markets.exchanges import SETTLE_MILLISECONDS, CandleUpdate, Connected, StreamEvent
 from markets.exchanges.binance_stream import BinanceStream
 from markets.series import SeriesKey
-from markets.services.pairs import note_error, refresh
+from markets.services.pairs import note_state, refresh
 from signals.feed.followed import OVERDUE_SECONDS, Followed, Job
 from signals.feed.lanes import Done, Lane
 from signals.feed.series import Recovered, SeriesWork, Surroundings, Taken
@@ -37,7 +37,7 @@ _MOST_WAITING = 16
 # whether it has one takes a quarter of what it takes to store and tell it, and two of three have none.
 _CROWD, _PATIENCE_SECONDS = 2, 0.5
 _CLOSING_SECONDS = 0.7
-_WISHES, _READER, _IDLE, _PAIRS, _ERROR = "wishes", "reader", "idle", "pairs", "error"
+_WISHES, _READER, _IDLE, _PAIRS, _STATE = "wishes", "reader", "idle", "pairs", "state"
 # When candles do not come, the exchange may have halted the pair; it is asked no more often than this.
 _PAIRS_SECONDS, _PAIRS_PATIENCE = 300.0, 30.0
 
@@ -158,7 +158,7 @@ class Feed:
             self._beginning.discard(done.name)
             if done.name in self.series:
                 self._note(self.series[done.name], done)
-                self._note_error(done.name, self.series[done.name])
+                self._note_state(done.name, self.series[done.name])
                 return done.name
         if done.error is not None:
             logger.warning("the feed is disturbed", extra={"what": str(done.name), "error": str(done.error)})
@@ -183,11 +183,12 @@ class Feed:
             self._vitals.recoveries += 1
             followed.note_recovered(done.result)
 
-    def _note_error(self, key: SeriesKey, followed: Followed) -> None:
-        """Leave in the database why a series does not advance, where people look who follow a pair."""
-        if followed.error != followed.noted_error:
-            error = followed.noted_error = followed.error
-            self._slow.submit(_ERROR, lambda: note_error(key, error))
+    def _note_state(self, key: SeriesKey, followed: Followed) -> None:
+        """Leave in the database why a series does not advance: for people, and for whoever would judge it meanwhile."""
+        state = error, held_from = followed.error, followed.gap.start if followed.gap is not None else None
+        if state != followed.noted:
+            followed.noted = state
+            self._slow.submit(_STATE, lambda: note_state(key, error=error, held_from=held_from), is_urgent=True)
 
     def _begin_next(self, key: SeriesKey, now: float, *, is_calm: bool = False) -> None:
         """Begin the next job of a series, if it has one and none is under way; what can wait, only in a calm moment."""

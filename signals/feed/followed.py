@@ -65,7 +65,7 @@ class Followed:
     vain: int = 0
     gap: Gap | None = None
     error: str = ""
-    noted_error: str | None = None
+    noted: tuple[str, int | None] | None = None
     through: int | None = None
     lag_ms: float | None = None
     overdue_since: float | None = None

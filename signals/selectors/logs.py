@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 
 from markets.errors import CorruptFileError, StoreError
-from markets.selectors import candle_store
+from markets.selectors import candle_store, held_from
 from markets.series import SeriesKey
 from markets.store.layout import series_below
 from signals.log import LogView, SeriesLog, SignalLog
@@ -40,14 +40,18 @@ def fresh_view(series: SeriesKey) -> LogView | None:
     """Return a series' log; None where nothing is stored of it.
 
     A log that is missing, or behind with no feed at work, is brought up first: candles that were imported while
-    the service was down have their signals as soon as somebody asks.
+    the service was down have their signals as soon as somebody asks. Where the feed waits for a candle that may come
+    yet, nothing behind it is judged, or the signals would be others when it has come.
     """
     log = signal_log(settings.DATA_ROOT)
     view = log.view(series)
     if not _must_fold(series, view):
         return view
+    held = held_from(series)
+    if view is not None and held is not None and view.through + series.timeframe.milliseconds >= held:
+        return view
     try:
-        SeriesLog(series, store=candle_store(), root=settings.DATA_ROOT).catch_up()
+        SeriesLog(series, store=candle_store(), root=settings.DATA_ROOT).catch_up(before=held)
     except StoreError:
         # Nothing can be written, as on a full disk: what is there is told.
         logger.exception("a signal log cannot be brought up", extra={"series": str(series)})

@@ -16,12 +16,14 @@ from django.utils import timezone
 
 from markets.exchanges import binance_stream
 from markets.exchanges.binance_stream import BinanceStream
-from markets.models import Series
+from markets.models import ExchangeGap, Series
 from markets.replay.wire import Wire
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.services import recording
+from markets.services.backfilling import PROOF_AFTER
 from signals.feed import feed as feed_module
+from signals.feed import followed as followed_module
 from signals.feed import series as series_module
 from signals.feed.vitals import Vitals
 from tests.databases import database_file
@@ -75,6 +77,26 @@ def test_gap_backfill_after_reconnect(rig: Following, market: LocalReplay) -> No
     assert check_all(rig, market) > 0
     outage = [row for each in rig.series for row in rig.ledger(each) if held < row["confirm_time"] < cut + 7 * MINUTE]
     assert all(row["is_late"] for row in outage)
+
+
+def test_a_series_that_waits_for_a_candle_says_so_to_all_who_might_judge_it(
+    rig: Following, market: LocalReplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F51: until the candle has come, or is proven to be none."""
+
+    def held(series: SeriesKey) -> int | None:
+        return Series.objects.get(pair__symbol=series.symbol, timeframe="1m").held_from
+
+    monkeypatch.setattr(followed_module, "_GAP_SECONDS", 0.1)
+    market.fault("hole", at=START + 5 * MINUTE, minutes=2, symbol="BTCUSDT")
+    rig.start()
+    rig.until(lambda: held(BTC) == START + 5 * MINUTE)
+    assert rig.state(BTC) == "gapped"
+    assert held(ETH) is None
+    rig.until(ExchangeGap.objects.exists)
+    ExchangeGap.objects.update(first_read_at=timezone.now() - 2 * PROOF_AFTER)
+    rig.until(lambda: held(BTC) is None)
+    rig.until_live(BTC)
 
 
 def test_a_ban_ends_no_stream(rig: Following, market: LocalReplay) -> None:

@@ -19,6 +19,9 @@ from signals.selectors import SignalFilter
 from tests.downloads import body_of
 from tests.factories import walk
 
+# Who brings a log up asks whether the stream waits for a candle.
+pytestmark = pytest.mark.django_db
+
 MINUTES, QUARTERS = SeriesKey.of("BTCUSDT", "1m"), SeriesKey.of("BTCUSDT", "15m")
 
 

@@ -12,6 +12,7 @@ from markets.candles import Candles
 from markets.errors import InvalidInputError, NotFoundError
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
+from markets.services.pairs import ensure_series, note_state
 from markets.store import Source
 from signals import selectors
 from signals.engine import Detector, scale_params
@@ -21,6 +22,9 @@ from signals.log.generations import current_folder
 from signals.selectors import SignalFilter, logs
 from signals.services import catch_up_series
 from tests.factories import nasty_walk, real_candles, walk
+
+# Who brings a log up asks whether the stream waits for a candle.
+pytestmark = pytest.mark.django_db
 
 MINUTES = SeriesKey.of("BTCUSDT", "1m")
 
@@ -203,6 +207,25 @@ def test_candles_imported_while_nobody_looked_have_their_signals_at_once(data_ro
     assert folder is not None
     journal = folder / "journal.log"
     os.utime(journal, (time.time() - 60, time.time() - 60))
+    store(candles)
+    assert [as_detected(row) for row in all_pages(SignalFilter(scale="internal"), limit=900, newest_first=False)] == (
+        detected(candles, "internal")
+    )
+
+
+def test_who_looks_judges_nothing_behind_a_candle_that_may_come_yet(data_root: Path) -> None:
+    """F51: signals found across the hole would be others when it is filled."""
+    candles = walk(8, 400)
+    ensure_series(MINUTES)
+    store(candles.first(200))
+    before = all_pages(SignalFilter(), limit=900)
+    note_state(MINUTES, error="", held_from=int(candles.open_time[200]))
+    folder = current_folder(data_root, MINUTES)
+    assert folder is not None
+    os.utime(folder / "journal.log", (time.time() - 60, time.time() - 60))
+    store(candles.take(slice(201, None)))
+    assert all_pages(SignalFilter(), limit=900) == before
+    note_state(MINUTES, error="", held_from=None)
     store(candles)
     assert [as_detected(row) for row in all_pages(SignalFilter(scale="internal"), limit=900, newest_first=False)] == (
         detected(candles, "internal")
