@@ -73,6 +73,13 @@ def test_compose_redis() -> None:
     assert "--requirepass" in SERVICES["redis"]["command"][-1]
 
 
+@pytest.mark.parametrize("name", [name for name in SERVICES if "ALL" in SERVICES[name].get("cap_drop", [])])
+def test_who_has_no_capability_is_not_root_either(name: str) -> None:
+    """Without them root cannot write to a volume that belongs to another, and an entrypoint cannot become another."""
+    assert name not in STORES or SERVICES[name]["user"] != "root"
+    assert "cap_add" not in SERVICES[name]
+
+
 def test_only_what_answers_nobody_goes_unchecked() -> None:
     unchecked = {name for name in SERVICES if SERVICES[name].get("healthcheck", {}).get("disable")}
     assert unchecked == _CHECKED_BY_OTHERS
