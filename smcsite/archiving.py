@@ -5,6 +5,7 @@ then signals, then candles, so that no signal is of a candle that the archive la
 the file can neither sign as the site nor go on with somebody's session.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -35,6 +36,8 @@ Report = Callable[[float, str], None]
 _DIGESTS = "digests.json"
 _DATABASE, _ROWS = "database.sqlite3", "database.json"
 _CHUNK = 1024 * 1024
+# The command itself leaves these in an empty folder: a log, machine code.
+_MADE_BY_STARTS = ("var", "numba")
 # What another start makes anew, or what names this machine.
 _LEFT_OUT = (TEMPORARY, ".lock", ".breaker")
 _ROW_KINDS_LEFT_OUT = ("contenttypes", "auth.permission", "sessions", "admin.logentry")
@@ -205,7 +208,7 @@ def unpack_archive(path: Path, report: Report = _silent) -> Archived:
         The file is no such archive, or something in it was altered. Nothing is left behind.
     """
     root: Path = settings.DATA_ROOT
-    held = [each.name for each in root.glob("*") if each.name != "var"] if root.exists() else []
+    held = [each.name for each in root.glob("*") if each.name not in _MADE_BY_STARTS] if root.exists() else []
     if held:
         raise ConflictError(f"{root} must be empty, it holds {', '.join(sorted(held)[:3])}")
     root.mkdir(parents=True, exist_ok=True)
@@ -274,13 +277,25 @@ def _put_files_in_place(scratch: Path, root: Path) -> None:
         for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.exists() else ():
             place = target / file.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            file.replace(place)
+            _move(file, place)
+
+
+def _move(file: Path, place: Path) -> None:
+    """Put a file in its place at once, which may be on another disk."""
+    try:
+        file.replace(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = place.with_name(f".{place.name}{TEMPORARY}")
+        shutil.copy(file, copy)
+        copy.replace(place)
 
 
 def _put_rows_in_place(scratch: Path) -> None:
     connection.close()
     if (scratch / _DATABASE).is_file():
-        (scratch / _DATABASE).replace(Path(str(settings.DATABASES["default"]["NAME"])))
+        _move(scratch / _DATABASE, Path(str(settings.DATABASES["default"]["NAME"])))
     else:
         call_command("migrate", interactive=False, verbosity=0)
         call_command("loaddata", str(scratch / _ROWS), verbosity=0)

@@ -1,5 +1,6 @@
 """A backup holds everything needed to move; one that was altered is not unpacked."""
 
+import errno
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from markets.store.locks import SeriesLock
 from signals.log import LogView, SignalLog
 from signals.log.generations import current_folder
 from signals.log.journal import JournalReader, status_of
+from smcsite import archiving
 from smcsite.env import BASE_DIR
 from tests import environment
 from tests.waiting import eventually
@@ -56,6 +58,8 @@ def variables(folder: Path) -> dict[str, str]:
         **environment.test_variables(),
         "DATA_DIR": str(folder / "data"),
         "REPORTS_DIR": str(folder / "reports"),
+        # As in the image: the commands themselves make it.
+        "NUMBA_CACHE_DIR": str(folder / "data" / "numba"),
         "DJANGO_SETTINGS_MODULE": "smcsite.settings",
     }
 
@@ -160,6 +164,22 @@ def test_backup_restore_roundtrip(backup: Backup, tmp_path: Path) -> None:
     assert not list((tmp_path / "reports").rglob("*.tmp*"))
 
 
+def test_a_file_is_put_in_its_place_on_another_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "from").write_text("new")
+    (tmp_path / "to").write_text("old")
+    replace = Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self.name == "from":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+    archiving._move(tmp_path / "from", tmp_path / "to")
+    assert (tmp_path / "to").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"from", "to"}
+
+
 def test_a_backup_holds_no_secrets(backup: Backup) -> None:
     """S45: neither the key nor a session goes along, not even as the bytes of a deleted row."""
     assert CANARY.encode() in (backup.folder / "data/var/secret.key").read_bytes()
@@ -248,7 +268,7 @@ def test_a_restore_that_was_refused_works_after_its_hint(backup: Backup, tmp_pat
     refused = manage(tmp_path, "restore", str(backup.file), DATABASE_URL=NOWHERE)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "unset DATABASE_URL" in refused.stderr
-    assert names_in(tmp_path / "data") <= {"var"}
+    assert names_in(tmp_path / "data") <= {"var", "numba"}
     restored = manage(tmp_path, "restore", str(backup.file))
     assert restored.returncode == 0, restored.stderr
     assert {"candles", "signals", "db.sqlite3"} < names_in(tmp_path / "data")
@@ -265,7 +285,7 @@ def test_rows_that_find_no_database_leave_the_folder_empty(tmp_path: Path) -> No
     refused = manage(tmp_path, "restore", str(tmp_path / "rows.smc"), DATABASE_URL=NOWHERE)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "the database refuses" in refused.stderr
-    assert names_in(tmp_path / "data") <= {"var"}
+    assert names_in(tmp_path / "data") <= {"var", "numba"}
 
 
 def names_in(folder: Path) -> set[str]:
