@@ -130,7 +130,12 @@ class Supervisor:
             self._plan_restart(child, now)
         for restart in [each for each in self._restarts if each.due <= now]:
             self._restarts.remove(restart)
-            self.start(restart.program, restarts=restart.restarts)
+            try:
+                self.start(restart.program, restarts=restart.restarts)
+            except OSError as error:
+                # No memory or no process to be had now: that is no reason to end the others.
+                self.say(f"{restart.program.name} cannot be started: {error}; trying again in {_LONGEST_DELAY:g} s")
+                self._restarts.append(_Restart(restart.program, now + _LONGEST_DELAY, restart.restarts))
 
     def _plan_restart(self, child: Child, now: float) -> None:
         name = child.program.name
@@ -186,11 +191,13 @@ class Supervisor:
         return True
 
     def _publish(self) -> None:
-        publish_processes(
-            self._folder,
-            [
-                RunningProcess(each.program.role, each.pid, each.started_at, each.restarts)
-                for each in self._children
-                if each.is_running and each.program.role != "prepare"
-            ],
-        )
+        told = [
+            RunningProcess(each.program.role, each.pid, each.started_at, each.restarts)
+            for each in self._children
+            if each.is_running and each.program.role != "prepare"
+        ]
+        try:
+            publish_processes(self._folder, told)
+        except OSError as error:
+            # Only a note for the status page: on a full disk everything goes on without it.
+            self.say(f"the processes cannot be noted: {error}")

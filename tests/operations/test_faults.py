@@ -86,6 +86,44 @@ def test_worker_stall_watchdog(broker: Redis, tmp_path: Path) -> None:
     assert broker.llen(QUEUE) == 0
 
 
+def test_a_full_disk_costs_the_supervisor_a_note_and_no_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F38: a child that ends is started again, though nothing can be written about it."""
+    supervisor = Supervisor(tmp_path / "gone", json_lines=False)
+    began = tmp_path / "began"
+    command = (sys.executable, "-c", f"open({str(began)!r}, 'a').write('x')")
+    with supervisor.signals():
+        try:
+            supervisor.start(Program("short", "worker", lambda: command))
+            supervisor.run(
+                is_ready=lambda: began.exists() and len(began.read_text()) >= 2,
+                on_ready=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            )
+        finally:
+            supervisor.stop()
+    assert "the processes cannot be noted" in capsys.readouterr().out
+
+
+def test_a_program_that_cannot_be_started_now_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smcsite.supervisor._LONGEST_DELAY", 0.05)
+    supervisor = Supervisor(tmp_path, json_lines=False)
+    commands = iter([(sys.executable, "-c", ""), (str(tmp_path / "nothing"),), (sys.executable, "-c", "")])
+    started: list[str] = []
+
+    def command() -> tuple[str, ...]:
+        found = next(commands, (sys.executable, "-c", "import time; time.sleep(60)"))
+        started.append(found[0])
+        return found
+
+    with supervisor.signals():
+        try:
+            supervisor.start(Program("fickle", "worker", command))
+            supervisor.run(is_ready=lambda: len(started) == 4, on_ready=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        finally:
+            supervisor.stop()
+
+
 def test_two_beats(broker: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """F73: of two schedulers one puts the period's work on the queue, and the other goes on when that one ends."""
     monkeypatch.setattr(scheduler, "_STANDBY_SECONDS", 0.02)
