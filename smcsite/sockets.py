@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import orjson
 from channels.auth import get_user
@@ -17,6 +17,8 @@ from django.http.request import split_domain_port, validate_host
 from smcsite.security.addresses import is_scope_secure, scope_ip
 from smcsite.security.credentials import is_open, is_staff, keyring, scope_credential
 from smcsite.security.limits import SOCKETS_OPEN, socket_refusal
+from smcsite.security.origins import is_own_origin
+from smcsite.security.sessions import is_session_over
 from smcsite.security.tickets import redeem_ticket
 
 Scope = dict[str, Any]
@@ -24,7 +26,6 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _PATH = "/ws/live/"
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _judge_address(scope: Scope, headers: dict[bytes, str]) -> Refusal | None:
     if not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
         return Refusal(400, "Unknown host", "the Host header names no host of this site")
     origin = headers.get(b"origin")
-    if origin is not None and not _is_ours(origin, is_secure=is_scope_secure(scope), host=host):
+    if origin is not None and not is_own_origin(origin, is_secure=is_scope_secure(scope), host=host):
         return Refusal(403, "Foreign origin", "this page may not open a socket here")
     return None
 
@@ -99,7 +100,7 @@ async def _caller(scope: Scope, headers: dict[bytes, str]) -> str:
         caller = f"key:{credential.id}"
     elif ticket and (holder := await database_sync_to_async(redeem_ticket)(ticket[0])) is not None:
         caller = holder
-    elif b"origin" in headers and is_staff(user):
+    elif b"origin" in headers and is_staff(user) and not await _is_over(scope.get("session")):
         scope["recheck"] = lambda: _is_still_staff(scope)
         return f"user:{user.pk}"  # type: ignore[union-attr]  # staff is a user
     else:
@@ -130,26 +131,12 @@ async def _is_still_staff(scope: Scope) -> bool:
     engine = import_module(settings.SESSION_ENGINE)
     session = engine.SessionStore(scope["session"].session_key)
     again: Any = {**scope, "session": session}
-    return is_staff(await get_user(again))
+    return is_staff(await get_user(again)) and not await _is_over(session)
 
 
-def _is_ours(origin: str, *, is_secure: bool, host: str) -> bool:
-    if origin in settings.ENV.csrf_trusted_origins:
-        return True
-    told = _address(origin)
-    return told is not None and told == _address(f"{'https' if is_secure else 'http'}://{host}")
-
-
-def _address(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of an origin; None for what is none, such as ``null``."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _PORTS or not parts.hostname or parts.path or parts.query or parts.username is not None:
-        return None
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+@database_sync_to_async
+def _is_over(session: Any) -> bool:
+    return session is not None and is_session_over(session)
 
 
 async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:

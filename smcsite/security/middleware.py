@@ -2,7 +2,6 @@
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -16,6 +15,8 @@ from smcsite.problems import refuse
 from smcsite.security.addresses import client_ip, is_trusted_peer
 from smcsite.security.credentials import find_credential, is_open, is_staff, presented_secret
 from smcsite.security.limits import Refusal, api_refusal, login_refusal, wrong_secret_refusal
+from smcsite.security.origins import is_own_origin
+from smcsite.security.sessions import is_session_over, note_use
 from smcsite.store_watch import DOWN, store_watch
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ _PROXY_HEADERS = ("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FOR
 _PUBLIC = ("/static/", "/health", "/healthz", "/favicon.ico", "/robots.txt")
 _FOR_PROGRAMS_TOO = ("/docs", "/metrics")
 _WRITES, _WORK = ("POST", "PUT", "PATCH"), ("/api/", "/web/")
-_IDLE_SECONDS, _LONGEST_SECONDS, _NOTE_SECONDS = 12 * 3600, 7 * 86_400, 300
+_SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def request_ids(get_response: Answer) -> Answer:
@@ -132,8 +133,12 @@ def gate(get_response: Answer) -> Answer:
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         _end_old_session(request)
+        if is_open() and _is_foreign_write(request):
+            return refuse(request, 403, "a page of another site may change nothing here")
         if is_open() or is_let_in(request):
             return get_response(request)
+        if request.user.is_authenticated:
+            return refuse(request, 403, "this account may not see the pages: it is not one of the staff")
         if request.path.startswith(_FOR_PROGRAMS_TOO) and presented_secret(request) is not None:
             return refuse(request, 401, "the shared secret is wrong")
         return to_login(request)
@@ -151,6 +156,14 @@ def is_let_in(request: HttpRequest) -> bool:
     if is_staff(request.user):
         return True
     return path.startswith(_FOR_PROGRAMS_TOO) and find_credential(request) is not None
+
+
+def _is_foreign_write(request: HttpRequest) -> bool:
+    """Say whether a page of another site asks for a change, which browsers let it do where no session is needed."""
+    origin = request.headers.get("Origin")
+    if origin is None or request.method in _SAFE or origin in settings.ENV.cors_allowed_origins:
+        return False
+    return not is_own_origin(origin, is_secure=request.is_secure(), host=request.get_host())
 
 
 def to_login(request: HttpRequest) -> HttpResponse:
@@ -171,12 +184,10 @@ def _end_old_session(request: HttpRequest) -> None:
     session = request.session
     if not session.session_key or not request.user.is_authenticated:
         return
-    now = int(time.time())
-    began, seen = session.get("began", now), session.get("seen", now)
-    if now - seen > _IDLE_SECONDS or now - began > _LONGEST_SECONDS:
+    if is_session_over(session):
         logout(request)
-    elif "began" not in session or now - seen > _NOTE_SECONDS:
-        session["began"], session["seen"] = began, now
+    else:
+        note_use(session)
 
 
 def full_disk(get_response: Answer) -> Answer:

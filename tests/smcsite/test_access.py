@@ -245,6 +245,35 @@ def test_bola_jobs(visitor: Client) -> None:
         assert visitor.get(f"/api/v1/backfills/{job.pk}/").status_code == 200
 
 
+def test_who_is_not_of_the_staff_is_told_so_and_can_sign_in_as_another(visitor: Client) -> None:
+    """A login that led back to the page, which led to the login, would go round for ever."""
+    answer = visitor.get("/web/", follow=True)
+    assert answer.status_code == 403
+    assert "not one of the staff" in answer.content.decode()
+    assert 'name="username"' in visitor.get("/login/").content.decode()
+
+
+def test_a_login_that_leads_back_to_itself_is_no_error(staff: Client) -> None:
+    assert staff.get("/login/?next=/login/").status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://testserver:81", "https://testserver"])
+def test_where_nobody_signs_in_no_page_of_another_site_may_change_anything(client: Client, origin: str) -> None:
+    """S13: such a page needs no cookie, and a body of plain text no question beforehand."""
+    job = Backfill.objects.create(kind="backfill", symbol="BTCUSDT", timeframe="1m", state=JobState.QUEUED)
+    with environment(shared_secret=""):
+        for method in (client.post, client.put, client.patch, client.delete):
+            answer = method(
+                f"/api/v1/backfills/{job.pk}/cancel", "x", content_type="text/plain", headers={"Origin": origin}
+            )
+            assert answer.status_code == 403
+        job.refresh_from_db()
+        assert job.state == JobState.QUEUED
+        assert client.get("/api/v1/backfills/", headers={"Origin": origin}).status_code == 200
+        ours = {"Origin": "http://testserver"}
+        assert client.post(f"/api/v1/backfills/{job.pk}/cancel", headers=ours).status_code == 202
+
+
 def test_session_lifecycle(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """S08: a new session at login, gone from the server at logout, ended by idleness, age and a new password."""
     user = User.objects.create_user("alice", password="alice-writes-tests", is_staff=True)
@@ -270,15 +299,15 @@ def test_session_lifecycle(client: Client, monkeypatch: pytest.MonkeyPatch) -> N
     now = time.time()
     for hours, goes_on in ((11, True), (11 + 13, False)):
         log_in() if hours == 11 else None
-        monkeypatch.setattr("smcsite.security.middleware.time.time", lambda hours=hours: now + hours * 3600)
+        monkeypatch.setattr("smcsite.security.sessions.time.time", lambda hours=hours: now + hours * 3600)
         assert is_in() == goes_on
     monkeypatch.undo()
 
     log_in()
     for hours in range(0, 7 * 24, 10):
-        monkeypatch.setattr("smcsite.security.middleware.time.time", lambda hours=hours: now + hours * 3600)
+        monkeypatch.setattr("smcsite.security.sessions.time.time", lambda hours=hours: now + hours * 3600)
         assert is_in()
-    monkeypatch.setattr("smcsite.security.middleware.time.time", lambda: now + (7 * 24 + 1) * 3600)
+    monkeypatch.setattr("smcsite.security.sessions.time.time", lambda: now + (7 * 24 + 1) * 3600)
     assert not is_in()
     monkeypatch.undo()
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,7 +165,7 @@ async def test_one_caller_has_so_many_sockets_at_once(monkeypatch: pytest.Monkey
 
 @pytest.mark.broker
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("end", ["logout", "disabled", "no longer staff"])
+@pytest.mark.parametrize("end", ["logout", "disabled", "no longer staff", "idle for 13 hours"])
 async def test_ws_closed_on_logout(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     """S10: a socket does not outlive the session that opened it."""
     monkeypatch.setattr(consumers, "_RECHECK_SECONDS", 0.02)
@@ -178,6 +179,8 @@ async def test_ws_closed_on_logout(monkeypatch: pytest.MonkeyPatch, end: str) ->
     assert '"hb"' in await socket.text()
     if end == "logout":
         await sync_to_async(client.logout)()
+    elif end == "idle for 13 hours":
+        await sync_to_async(_leave_idle)(client)
     elif end == "disabled":
         await User.objects.filter(pk=user.pk).aupdate(is_active=False)
     else:
@@ -185,7 +188,14 @@ async def test_ws_closed_on_logout(monkeypatch: pytest.MonkeyPatch, end: str) ->
     while (event := await socket.receive())["type"] == "websocket.send":
         pass
     assert (event["type"], event["code"]) == ("websocket.close", 4401)
+    assert await Socket(application, [HOST, OURS, cookie]).connect() == 4401
     await hub().close()
+
+
+def _leave_idle(client: Client) -> None:
+    session = client.session
+    session["seen"] = int(time.time()) - 13 * 3600
+    session.save()
 
 
 @pytest.mark.broker
