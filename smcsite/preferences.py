@@ -107,7 +107,7 @@ class Preferences:
 def _read_rules(text: str) -> tuple[AlertRule, ...]:
     try:
         values = json.loads(text) if text else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     read = (AlertRule.of(value) for value in values[:MAX_RULES]) if isinstance(values, list) else ()
     return tuple(rule for rule in read if rule is not None)
