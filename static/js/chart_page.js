@@ -43,6 +43,8 @@ export class ChartPage {
     this.trade = null;
     this.hasMore = false;
     this.isLoading = false;
+    /** @type {Promise<void> | null} */
+    this.older = null;
     this.loads = 0;
     /** @type {any[]} messages that came while the snapshot was on its way */
     this.early = [];
@@ -89,12 +91,29 @@ export class ChartPage {
     } finally {
       if (load === this.loads) this.isLoading = false;
     }
-    for (const message of this.early.splice(0)) this.hear(message);
+    this.hearEarly();
     this.draw();
+    if (this.asOf !== null) {
+      await this.reach(this.asOf);
+      this.draw({ isNew });
+    }
     if (isNew) await this.followHash();
   }
 
-  async loadOlder() {
+  /** Take what was told while something was on its way. */
+  hearEarly() {
+    for (const message of this.early.splice(0)) this.hear(message);
+  }
+
+  /** Load the bars before those that are here; whoever asks meanwhile waits for the same. */
+  loadOlder() {
+    this.older ??= this.fetchOlder().finally(() => {
+      this.older = null;
+    });
+    return this.older;
+  }
+
+  async fetchOlder() {
     const first = this.bars[0];
     if (this.isLoading || !this.hasMore || !first) return;
     const load = this.loads;
@@ -113,7 +132,11 @@ export class ChartPage {
       // History is asked for again at the next move; what is on the screen stays right.
       this.hasMore = true;
     } finally {
-      this.isLoading = false;
+      // A load that began meanwhile has its own snapshot, and hears by itself.
+      if (load === this.loads) {
+        this.isLoading = false;
+        this.hearEarly();
+      }
     }
   }
 
@@ -244,7 +267,7 @@ export class ChartPage {
     clearTimeout(this.panelTimer);
     this.panelTimer = setTimeout(() => {
       this.panelTimer = 0;
-      if (document.querySelector("#side:hover, #events:hover, #events :focus") && delay === LIVE_PANEL_MS) return;
+      if (document.querySelector("#side:hover, #side :focus, #events:hover, #events :focus") && delay === LIVE_PANEL_MS) return;
       const { pathname, search } = this.url;
       window.htmx.ajax("GET", `${pathname}${search}`, { target: "#side", swap: "outerHTML" });
       window.htmx.ajax("GET", `${pathname}${search}`, { target: "#events", swap: "outerHTML" });
@@ -258,6 +281,17 @@ export class ChartPage {
     const run = new URLSearchParams(location.search).get("run");
     if (sig) await this.showSignal(sig);
     else if (trade && run) await this.showTrade(run, Number(trade));
+  }
+
+  /** `from` and `to` of a link that was copied are what it showed. */
+  async followRange() {
+    const asked = new URLSearchParams(location.search);
+    const moment = (/** @type {string} */ name) => Date.parse(asked.get(name) ?? "") / 1000;
+    const from = moment("from");
+    const to = moment("to");
+    if (!(from < to) || !this.bars.length) return;
+    await this.reach(from);
+    this.view.chart.timeScale().setVisibleRange({ from, to });
   }
 
   /** @param {string} id */
@@ -301,6 +335,9 @@ if (host) {
   addEventListener("hashchange", () => page.followHash());
   document.addEventListener("visibilitychange", () => document.hidden || page.draw());
   document.addEventListener("live:poll", () => page.load({ isNew: false }));
-  page.load().then(() => (document.documentElement.dataset.chart = "ready"));
+  page
+    .load()
+    .then(() => page.followRange())
+    .then(() => (document.documentElement.dataset.chart = "ready"));
   Object.assign(window, { chartPage: page });
 }

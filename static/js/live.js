@@ -128,6 +128,7 @@ class Live {
       const rtt = this.pingAt ? Math.round(performance.now() - this.pingAt) : null;
       this.pingAt = 0;
       document.dispatchEvent(new CustomEvent("live:beat", { detail: { message, rtt } }));
+      this.noteBegin(message.seqs ?? {});
       if (!message.ch) return;
     }
     const channel = message.ch;
@@ -135,6 +136,17 @@ class Live {
     if (message.t !== "reset" && this.isHoleOrRepeat(channel, message.seq)) return;
     if (typeof message.seq === "number") this.seen.set(channel, message.seq);
     for (const handler of this.handlers.get(channel) ?? []) handler(message);
+  }
+
+  /**
+   * Note where the channels stand that have told nothing yet, so that what they tell during an outage is asked for.
+   * @param {Record<string, number>} numbers
+   */
+  noteBegin(numbers) {
+    for (const [channel, number] of Object.entries(numbers)) {
+      const isNew = this.handlers.has(channel) && !this.seen.has(channel);
+      if (isNew && !isWholeState(channel)) this.seen.set(channel, number);
+    }
   }
 
   /**

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from benchmarks._browser import PANNING
 from tests.browser.conftest import FULL, Opener, ready_chart
+from tests.browser.seeding import LAST_TIME, STEP
 from tests.browser.stack import Stack
 from tests.waiting import eventually
 
@@ -42,6 +44,29 @@ def settle(page: Page) -> None:
 
 def state(page: Page, expression: str) -> Any:
     return page.evaluate(f"() => window.chartPage.{expression}")
+
+
+def test_a_link_to_a_moment_long_ago_shows_that_moment(open_page: Opener, site: Stack) -> None:
+    """Three thousand bars back: more than the newest that are loaded first."""
+    moment = (LAST_TIME - 3_000 * STEP) // 1_000
+    page = open_page(site, f"/web/chart/BTCUSDT/5m?as_of={text_of(moment)}")
+    ready_chart(page)
+    assert state(page, "view.bars.length") > 100
+    assert state(page, "view.bars.at(-1).time") == moment - STEP // 1_000
+
+
+def test_a_link_that_was_copied_shows_what_it_showed(open_page: Opener, site: Stack) -> None:
+    start, end = ((LAST_TIME - back * STEP) // 1_000 for back in (2_000, 1_900))
+    page = open_page(site, f"/web/chart/BTCUSDT/5m?from={text_of(start)}&to={text_of(end)}")
+    ready_chart(page)
+    settle(page)
+    shown = page.locator("#chart")
+    assert abs(int(shown.get_attribute("data-visible-from") or 0) - start) <= 2 * STEP // 1_000
+    assert abs(int(shown.get_attribute("data-visible-to") or 0) - end) <= 2 * STEP // 1_000
+
+
+def text_of(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def test_check_08_chart_draws_candles_zones_and_structure(open_page: Opener, site: Stack) -> None:

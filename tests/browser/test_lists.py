@@ -56,6 +56,9 @@ def test_check_19_filters_live_in_the_address(open_page: Opener, site: Stack, sc
     page.wait_for_url(lambda url: "timeframe=1h" not in url)
     expect(page.get_by_label("Timeframe")).to_have_value("")
     assert ids(page) != filtered
+    page.locator("html[data-ready]").wait_for(state="attached")
+    page.locator("#results [data-signal-id] [data-main]").first.click()
+    expect(page.locator("#drawer")).to_be_visible()
 
 
 def test_without_scripts_every_list_filter_form_and_download_works(scriptless: Page, site: Stack) -> None:

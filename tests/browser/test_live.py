@@ -1,13 +1,15 @@
 """Checks 3 to 6: the socket told by hand, so that every hole, repeat and silence can be made; and the whole once."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from smcsite.embedded import start_server
 from tests.browser.conftest import Opener, Watcher, ready_chart
@@ -132,6 +134,22 @@ def test_check_05_every_end_of_a_connection_is_tried_again(
     expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(1)
 
 
+def test_what_the_first_signals_of_a_quiet_channel_were_is_asked_for_after_an_outage(
+    open_page: Opener, site: Stack, watcher: Watcher
+) -> None:
+    watcher.allowed = ["WebSocket"]
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site)
+    exchange.say("hb", "", 0, seqs={"signals": 99, "status": 7})
+    exchange.say("status", "status", 8, state="live", source="binance", series=[])
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("Live")
+    exchange.routes[-1].close(code=1012)
+    eventually(lambda: pump(page, lambda: len(exchange.routes) == 2), seconds=30)
+    eventually(lambda: pump(page, lambda: 99 in exchange.asked_since()), seconds=30)
+    name = exchange.signal(1, 100)
+    expect(page.locator(f'[data-signal-id="{name}"]')).to_have_count(1)
+
+
 def test_check_06_a_silent_exchange_is_named(open_page: Opener, site: Stack) -> None:
     exchange = Exchange()
     page = open_with(exchange, open_page, site)
@@ -191,6 +209,29 @@ def test_what_is_wrong_while_the_feed_lives_is_on_every_page(open_page: Opener, 
     exchange.say("status", "status", 1, state="live", source="binance", error=why, series=[])
     expect(page.locator("[data-banner=stale]")).to_have_text("This machine's clock is 118 s behind the exchange's.")
     expect(page.get_by_role("status", name="Connection")).to_contain_text("Live")
+
+
+def test_what_closes_while_history_is_loaded_is_on_the_chart_afterwards(open_page: Opener, site: Stack) -> None:
+    exchange = Exchange()
+    page = open_with(exchange, open_page, site, "/web/chart/BTCUSDT/5m")
+    ready_chart(page)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(r"/api/v1/candles/.*to="), hold)
+    page.evaluate("() => void window.chartPage.loadOlder()")
+    eventually(lambda: pump(page, lambda: held), seconds=30)
+    last = page.evaluate("() => window.chartPage.bars.at(-1)")
+    candle = dict.fromkeys(("open", "high", "low", "close"), last["close"])
+    time = datetime.fromtimestamp(last["time"] + 300, UTC).isoformat().replace("+00:00", "Z")
+    told = {"symbol": "BTCUSDT", "timeframe": "5m", "closed": True, "open_time": time, "volume": 1.0, **candle}
+    exchange.say("kline", "k:BTCUSDT:5m", 1, signals=[], marks=[], **told)
+    page.wait_for_timeout(50)  # lets the page hear it
+    held[0].continue_()
+    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.bars.length") > 1_001), seconds=30)
+    assert page.evaluate("() => window.chartPage.bars.at(-1).time") == last["time"] + 300
 
 
 def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack) -> None:
