@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from backtests.engine.bench import TARGETS
-from backtests.engine.methods.sweep import MOST_SETTINGS
+from backtests.engine.methods.sweep import FIXED, MOST_SETTINGS
 from backtests.engine.parameters import Group, Parameter, ParameterType, unknown_name
 from backtests.engine.ranges import read_values
 from backtests.engine.spec import IDENTITY, BacktestSpec, parameters_for
@@ -226,7 +226,9 @@ class _AxisField(forms.ChoiceField):
     """A parameter that a sweep varies: any that has one value at a time."""
 
     def __init__(self, parameters: Mapping[str, Parameter], **kwargs: Any) -> None:
-        varied = [each for each in parameters.values() if each.type is not ParameterType.CHOICES]
+        varied = [
+            each for each in parameters.values() if each.type is not ParameterType.CHOICES and each.name not in FIXED
+        ]
         groups = [(title, [each.name for each in varied if each.group is group]) for group, title in _TITLES.items()]
         named = [(title, [(name, _label(name)) for name in names]) for title, names in groups if names]
         super().__init__(choices=[("", "–"), *named], **kwargs)

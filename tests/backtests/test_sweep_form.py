@@ -90,6 +90,7 @@ def test_without_a_parameter_to_vary_a_single_run_starts(client: Client, usual: 
     [
         ({"axis_1": "stop_art", "values_1": "1"}, "axis_1", "did you mean stop_atr"),
         ({"axis_1": "kinds", "values_1": "BOS"}, "axis_1", "unknown parameter"),
+        ({"axis_1": "detail_timeframe", "values_1": "1m"}, "axis_1", "unknown parameter"),
         ({"values_1": "1, 2"}, "axis_1", "Must be the parameter that takes these values."),
         ({"axis_1": "stop_atr"}, "values_1", "stop_atr needs values, each a number from"),
         ({"axis_1": "stop_atr", "values_1": " , "}, "values_1", "stop_atr needs values"),

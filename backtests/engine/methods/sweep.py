@@ -15,6 +15,8 @@ from backtests.engine.spec import BacktestSpec, parameters_for
 from markets.errors import InvalidInputError, TooLargeError
 
 _MOST_AXES, MOST_SETTINGS = 2, 2_500
+# The finer candles are read once for all runs.
+FIXED = frozenset({"detail_timeframe"})
 
 
 class Sweep:
@@ -104,6 +106,8 @@ def read_axes(spec: BacktestSpec, axes: Any) -> dict[str, list[Any]]:
     for name, values in axes.items():
         if name not in known:
             raise unknown_name("parameter", str(name), known)
+        if name in FIXED:
+            raise InvalidInputError(f"axes: {name} is the same for all runs; set it beside the axes", field="axes")
         if not isinstance(values, list) or not values:
             raise InvalidInputError(f"axes: {name} must have a list of values", field="axes")
         read[name] = [_as_json(known[name].read(value)) for value in values]

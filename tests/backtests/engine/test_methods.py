@@ -93,6 +93,7 @@ def test_where_all_neighbourhoods_are_alike_the_robust_best_is_the_best() -> Non
         ({"stop_atr": [1], "target_r": [1], "max_bars": [1]}, "one or two parameters"),
         ({"stop_art": [1, 2]}, "did you mean stop_atr"),
         ({"ttl_bars": [1, 2]}, "unknown parameter"),
+        ({"detail_timeframe": ["1m", "5m"]}, "the same for all runs"),
         ({"stop_atr": []}, "list of values"),
         ({"stop_atr": "1,2"}, "list of values"),
         ({"stop_atr": [1, 1000]}, "from 0.01 to 100"),
