@@ -15,7 +15,7 @@ from backtests.api.runs import owner_of, require_pairs
 from backtests.engine.methods import METHODS, estimate
 from backtests.models import Analysis, Method
 from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, compared, settle
-from backtests.serializers.answers import AnalysisSerializer, EstimateSerializer
+from backtests.serializers.answers import AnalysisRowSerializer, AnalysisSerializer, EstimateSerializer
 from backtests.serializers.questions import AnalysisRequest, BandsQuery, CompareQuery, SweepRequest
 from backtests.services.analysing import new_analysis, result_of
 from backtests.tasks import submit_analysis
@@ -23,7 +23,7 @@ from markets.api.answers import json_answer
 from markets.api.jobs import IDEMPOTENCY, JobQuery, cancel_job, find_job, idempotency_key, job_page, visible_jobs
 
 ANALYSIS_PAGE = inline_serializer(
-    "Analyses", {"next": serializers.CharField(allow_null=True), "results": AnalysisSerializer(many=True)}
+    "Analyses", {"next": serializers.CharField(allow_null=True), "results": AnalysisRowSerializer(many=True)}
 )
 
 
@@ -54,7 +54,7 @@ class AnalysisListView(APIView):
 
     @extend_schema(operation_id="analyses", parameters=[JobQuery], responses=ANALYSIS_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, analyses().defer("result")), AnalysisSerializer))
+        return Response(job_page(request, visible_jobs(request, analyses().defer("result")), AnalysisRowSerializer))
 
     @extend_schema(
         operation_id="submit_analysis",
@@ -91,7 +91,7 @@ class SweepListView(APIView):
 
     @extend_schema(operation_id="sweeps", parameters=[JobQuery], responses=ANALYSIS_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, sweeps().defer("result")), AnalysisSerializer))
+        return Response(job_page(request, visible_jobs(request, sweeps().defer("result")), AnalysisRowSerializer))
 
     @extend_schema(
         operation_id="submit_sweep",

@@ -1,6 +1,6 @@
 """Many runs over the same candles: signals are found once for all settings that share a detector."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,21 @@ LOW_IS_GOOD = frozenset({"max_drawdown_pct"})
 _TOLD = (*TARGETS, "trades", "final_equity", "p_value", "ambiguous_share")
 
 
+def _go_on() -> None:
+    """Let every run begin."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
-    """Candles of some pairs, ready for any number of runs that end no later than they do."""
+    """Candles of some pairs, ready for any number of runs that end no later than they do.
+
+    ``check`` is called before each run, and may raise to stop the work.
+    """
 
     candles: Mapping[str, Candles]
     detail: Mapping[str, Candles] = field(default_factory=dict)
     filters: Mapping[str, Filters] = field(default_factory=dict)
+    check: Callable[[], None] = _go_on
     _opened: dict[Any, list[Market]] = field(default_factory=dict)
 
     def markets(self, spec: BacktestSpec) -> list[Market]:
@@ -51,6 +59,7 @@ class Bench:
         return self._opened[key]
 
     def trade(self, spec: BacktestSpec) -> Walked:
+        self.check()
         return trade(self.markets(spec), spec)
 
     def trial(self, spec: BacktestSpec) -> dict[str, float | int | None]:

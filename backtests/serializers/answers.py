@@ -130,3 +130,13 @@ class AnalysisSerializer(JobSerializer):
     class Meta:
         model = Analysis
         fields = (*JobSerializer.Meta.fields, "method", "symbol", "timeframe", "strategy", "data_digest")
+
+
+class AnalysisRowSerializer(AnalysisSerializer):
+    """An analysis in a list: its result, which may be a grid of thousands of cells, is told by the analysis itself."""
+
+    metrics = serializers.SerializerMethodField()  # type: ignore[assignment]
+
+    @extend_schema_field({"type": "null"})
+    def get_metrics(self, job: Analysis) -> None:
+        return None

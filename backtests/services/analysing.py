@@ -4,8 +4,10 @@ The worker that has the job goes through the parts from the end; the parts are a
 so that other workers take them from the front. A part that was lost with its worker is simply still unfinished.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import transaction
@@ -17,13 +19,14 @@ from backtests.engine.spec import BacktestSpec
 from backtests.models import Analysis, AnalysisPart
 from backtests.selectors import MAX_CANDLES, read_inputs, settle
 from backtests.services.running import spec_json
-from markets.errors import ConflictError, TooLargeError
+from markets.errors import ConflictError, JobCancelledError, TooLargeError
 from markets.models import JobState
 from markets.services import jobs
 
 # What one analysis may take: runs, and candles of all of them.
 MAX_RUNS = 20_000
 MAX_CANDLES_OF_RUNS = 2_000_000_000
+_WATCH_SECONDS = 0.5
 
 
 def new_analysis(method: str, spec: BacktestSpec, options: Mapping[str, Any], **more: Any) -> Analysis:
@@ -49,7 +52,7 @@ def new_analysis(method: str, spec: BacktestSpec, options: Mapping[str, Any], **
         strategy=spec.strategy.name,
         start=settled.start or 0,
         end=settled.end or 0,
-        data_digest=read_inputs(settled).digest,
+        data_digest=read_inputs(settled).key,
         spec={**spec_json(spec), **read},
         **more,
     )
@@ -80,17 +83,22 @@ def options_of(job: Analysis) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _bench(analysis_id: int, digest: str) -> Bench:
-    """Return the candles of an analysis, kept while this process works on it; they must be those of its start."""
+    """Return what the runs of an analysis read, kept while this process works on it; it must be as at its start."""
     inputs = read_inputs(spec_of(Analysis.objects.get(pk=analysis_id)))
-    if inputs.digest != digest:
-        raise ConflictError("the stored candles changed during the analysis; start it again")
+    if inputs.key != digest:
+        raise ConflictError(
+            "the stored candles changed, or the pairs' order sizes or this version, during the analysis; start it again"
+        )
     return Bench(inputs.candles, inputs.detail, inputs.filters)
 
 
-def do_part(part: AnalysisPart) -> None:
-    """Do one part. Safe to repeat, and at once in two places: both write the same."""
+def do_part(part: AnalysisPart, check: Callable[[], None]) -> None:
+    """Do one part. Safe to repeat, and at once in two places: both write the same.
+
+    ``check`` is called before each of its runs, and may raise to stop it.
+    """
     job = part.analysis
-    bench = _bench(job.pk, job.data_digest)
+    bench = replace(_bench(job.pk, job.data_digest), check=check)
     result = METHODS[job.method].work(bench, spec_of(job), part.spec)
     AnalysisPart.objects.filter(pk=part.pk, finished_at=None).update(result=result, finished_at=timezone.now())
 
@@ -100,8 +108,26 @@ def help_with(part_id: int) -> bool:
     part = AnalysisPart.objects.select_related("analysis").filter(pk=part_id, finished_at=None).first()
     if part is None or part.analysis.state != JobState.RUNNING or part.analysis.is_cancel_requested:
         return False
-    do_part(part)
+    try:
+        do_part(part, _Watch(part.analysis))
+    except JobCancelledError:
+        return False
     return True
+
+
+class _Watch:
+    """Raises once nobody leads an analysis any more, or it was cancelled; asks the database now and then."""
+
+    def __init__(self, job: Analysis) -> None:
+        self._running = Analysis.objects.filter(pk=job.pk, state=JobState.RUNNING, is_cancel_requested=False)
+        self._asked_at = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._asked_at < _WATCH_SECONDS:
+            return
+        self._asked_at = time.monotonic()
+        if not self._running.exists():
+            raise JobCancelledError("nobody leads the analysis any more")
 
 
 def unfinished(job: Analysis) -> list[int]:
@@ -113,10 +139,13 @@ def execute(job: Analysis, progress: jobs.Progress) -> dict[str, Any]:
     total = job.parts.count()
     while True:
         left = unfinished(job)
-        progress.report((total - len(left)) / max(1, total) * 0.99, f"{total - len(left)} of {total} parts")
+        report = partial(
+            progress.report, (total - len(left)) / max(1, total) * 0.99, f"{total - len(left)} of {total} parts"
+        )
+        report()
         if not left:
             break
-        do_part(job.parts.select_related("analysis").get(pk=left[-1]))
+        do_part(job.parts.select_related("analysis").get(pk=left[-1]), report)
     progress.report(1.0, "putting together")
     return result_of(job)
 

@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from backtests import tasks
+from backtests.engine.bench import Bench
 from backtests.engine.run import run
 from backtests.engine.spec import BacktestSpec
 from backtests.models import Analysis, AnalysisPart, Backtest
@@ -28,6 +30,7 @@ AXES = {"stop_atr": [1.0, 2.0, 3.0], "target_r": [1.0, 2.0]}
 
 
 # A sweep and a walk-forward of three parts each: where it is asked for, and with what.
+Check = Callable[[], None]
 IN_PARTS = pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -75,6 +78,20 @@ def test_a_sweep_is_asked_for_run_and_read(client: Client, series: SeriesKey) ->
     assert [each["id"] for each in listed] == [job["id"]]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/sweeps/", "/api/v1/analyses/"])
+def test_a_list_of_analyses_reads_no_result(
+    client: Client, series: SeriesKey, django_assert_num_queries: Any, path: str
+) -> None:
+    """A grid is a hundred kilobytes and more; it is told one by one."""
+    for stop in (1.0, 2.0, 3.0):
+        job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": {"stop_atr": [stop], "target_r": [1.0, 2.0]}}).json()
+        tasks.run_analysis(job["id"])
+    with django_assert_num_queries(1):
+        rows = client.get(path).json()["results"]
+    assert [row["state"] for row in rows] == ["done"] * 3
+    assert all(row["metrics"] is None for row in rows)
+
+
 def test_what_is_done_of_a_sweep_is_visible(client: Client, series: SeriesKey) -> None:
     job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
     jobs.take(Analysis, job["id"], worker="w")
@@ -97,20 +114,20 @@ def test_a_second_attempt_goes_on_from_the_parts_that_are_done(
     done: list[int] = []
     again: list[int] = []
 
-    def die_after_two(part: AnalysisPart) -> None:
+    def die_after_two(part: AnalysisPart, check: Check) -> None:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(part.number)
-        do_part(part)
+        do_part(part, check)
 
     monkeypatch.setattr(analysing, "do_part", die_after_two)
     with pytest.raises(KeyboardInterrupt):
         tasks.run_analysis(job["id"])
     Job.objects.filter(pk=job["id"]).update(state=JobState.QUEUED)
 
-    def note_and_do(part: AnalysisPart) -> None:
+    def note_and_do(part: AnalysisPart, check: Check) -> None:
         again.append(part.number)
-        do_part(part)
+        do_part(part, check)
 
     monkeypatch.setattr(analysing, "do_part", note_and_do)
     tasks.run_analysis(job["id"])
@@ -125,8 +142,8 @@ def test_a_cancelled_analysis_keeps_what_it_has(
     job = post(client, path, body).json()
     do_part = analysing.do_part
 
-    def cancel_then_do(part: AnalysisPart) -> None:
-        do_part(part)
+    def cancel_then_do(part: AnalysisPart, check: Check) -> None:
+        do_part(part, check)
         client.post(f"{path}{job['id']}/cancel")
         time.sleep(0.3)  # progress asks at most four times a second
 
@@ -140,6 +157,48 @@ def test_a_cancelled_analysis_keeps_what_it_has(
     left = AnalysisPart.objects.filter(analysis=job["id"], finished_at=None).first()
     assert left is not None
     assert analysing.help_with(left.pk) is False
+
+
+@pytest.mark.parametrize("who", ["leads", "helps"])
+def test_a_part_under_way_is_left_when_its_analysis_is_cancelled(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """A part may be a row of two thousand runs, and a cancel has three seconds."""
+    many = {"stop_atr": [1.0], "target_r": [1 + k / 10 for k in range(40)]}
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": many}).json()
+    monkeypatch.setattr(analysing, "_WATCH_SECONDS", 0.0)
+    trial, done = Bench.trial, []
+
+    def cancel_after_two(self: Bench, spec: BacktestSpec) -> Any:
+        found = trial(self, spec)
+        done.append(spec)
+        if len(done) == 2:
+            client.post(f"/api/v1/sweeps/{job['id']}/cancel")
+            time.sleep(0.3)  # progress asks at most four times a second
+        return found
+
+    monkeypatch.setattr(Bench, "trial", cancel_after_two)
+    part = AnalysisPart.objects.get(analysis=job["id"])
+    if who == "leads":
+        tasks.run_analysis(job["id"])
+        assert client.get(f"/api/v1/sweeps/{job['id']}/").json()["state"] == "cancelled"
+    else:
+        jobs.take(Analysis, job["id"], worker="w")
+        assert analysing.help_with(part.pk) is False
+    assert len(done) == 2
+    part.refresh_from_db()
+    assert part.result is None
+
+
+def test_another_version_ends_an_analysis_that_is_under_way(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = post(client, "/api/v1/sweeps/", {**SPEC, "axes": AXES}).json()
+    monkeypatch.setattr("backtests.selectors.DETECTOR_VERSION", 999)
+    tasks.run_analysis(job["id"])
+    told = client.get(f"/api/v1/sweeps/{job['id']}/").json()
+    assert told["state"] == "failed"
+    assert "this version" in told["error"]
 
 
 def test_candles_that_change_during_an_analysis_end_it(client: Client, series: SeriesKey) -> None:

@@ -44,7 +44,7 @@ class LookAhead:
         for cut in piece["cuts"]:
             known = {symbol: candles.between(None, cut) for symbol, candles in bench.candles.items()}
             detail = {symbol: candles.between(None, cut) for symbol, candles in bench.detail.items()}
-            prefix = Bench(known, detail, bench.filters)
+            prefix = Bench(known, detail, bench.filters, bench.check)
             found = rows_of(prefix.trade(spec.within(spec.start or 0, cut)).trades)
             expected, seen = ended_before(whole, cut), ended_before(found, cut)
             differing += [{"cut": cut, **difference} for difference in differences(expected, seen)]

@@ -46,10 +46,10 @@ class Null:
     def work(self, bench: Bench, spec: BacktestSpec, piece: Piece) -> dict[str, Any]:
         compared = bench.trade(spec)
         markets = bench.markets(spec)
-        drawn = [
-            headlines(trade_at_random(markets, compared, spec, seed=piece["first"] + k), spec)
-            for k in range(piece["count"])
-        ]
+        drawn = []
+        for k in range(piece["count"]):
+            bench.check()
+            drawn.append(headlines(trade_at_random(markets, compared, spec, seed=piece["first"] + k), spec))
         return {
             "actual": headlines(compared, spec),
             "expectancy_r": [each["expectancy_r"] for each in drawn],
