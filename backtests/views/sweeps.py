@@ -7,9 +7,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from backtests.engine.bench import better
+from backtests.engine.methods.costs import Costs, multiplied
 from backtests.models import Analysis
 from backtests.selectors import analyses
-from backtests.services.analysing import result_of
+from backtests.services.analysing import result_of, spec_of
 from backtests.views.prefill import to_address
 from markets.views import ask_to_cancel, find_job, page, redirect
 
@@ -55,10 +56,16 @@ def _heatmap(job: Analysis, found: dict[str, Any]) -> dict[str, Any]:
             if second[0]:
                 setting[second[0]] = other
             told = _cell(found["grid"][row][column], metric, low=low, high=high)
-            bests = {f"is_{name}": _is_at(found[name], place) for name in ("best", "robust_best")}
-            cells.append({**told, **bests, "href": to_address(job.spec, setting)})
+            # The least costs are always best, so their grid names no best cell.
+            bests = {f"is_{name}": _is_at(found.get(name), place) for name in ("best", "robust_best")}
+            cells.append({**told, **bests, "href": to_address(job.spec, _parameters(job, setting))})
         rows.append((head, cells))
     return {"rows": rows, "first": first, "second": second, "metric": metric}
+
+
+def _parameters(job: Analysis, setting: dict[str, Any]) -> dict[str, Any]:
+    """Return what a cell sets as parameters of a run; those of costs are multiples of the run's own."""
+    return multiplied(spec_of(job), **setting) if job.method == Costs.name else setting
 
 
 def _cell(cell: dict[str, Any] | None, metric: str, *, low: float, high: float) -> dict[str, Any]:

@@ -282,10 +282,13 @@ def test_every_method_is_a_job(
 ) -> None:
     response = post(client, "/api/v1/analyses/", {**SPEC, "method": method, **options})
     assert response.status_code == 202, response.content
+    page = f"/web/backtest/sweep/{response.json()['id']}"
+    assert 'data-state="queued"' in client.get(page).text
     tasks.run_analysis(response.json()["id"])
     told = client.get(response["Location"]).json()
     assert (told["state"], told["error"]) == ("done", "")
     assert told["metrics"][key]
+    assert 'data-state="done"' in client.get(page).text
     assert told["method"] == method
     assert client.get(f"/api/v1/sweeps/{told['id']}/").status_code == 404
     assert [each["id"] for each in client.get("/api/v1/analyses/").json()["results"]] == [told["id"]]

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from backtests import tasks
+from backtests.engine.methods.costs import MULTIPLES
 from backtests.engine.spec import BacktestSpec
 from backtests.forms import BacktestForm
 from backtests.models import Analysis, Backtest
@@ -181,6 +182,19 @@ def test_a_cell_leads_to_the_form_filled_with_its_values(client: Client, series:
     client.post("/web/backtest", sent(client.get(address).context["form"]))
     expected = BacktestSpec.of({**values, "stop_atr": 2.0, "exit_on_opposite": True}).as_dict()
     assert Backtest.objects.get().spec == expected
+
+
+def test_a_cell_of_costs_leads_to_the_form_filled_with_their_multiples(client: Client, series: SeriesKey) -> None:
+    values = {**RUN, "from": None, "maker_fee_bps": 500.0, "slippage_bps": 3.0}
+    job = save_analysis(new_analysis("costs", BacktestSpec.of(values), {}))
+    run_analysis(job.pk)
+    text = client.get(f"/web/backtest/sweep/{job.pk}").text
+    cells = re.findall(r'<td class="num heat[^>]*><a href="([^"]*)"', text)
+    assert len(cells) == len(MULTIPLES) ** 2
+    triple_fees_half_slippage = unescape(cells[-1 * len(MULTIPLES) + 1])
+    client.post("/web/backtest", sent(client.get(triple_fees_half_slippage).context["form"]))
+    asked = {"taker_fee_bps": 30.0, "maker_fee_bps": 1_000.0, "slippage_bps": 1.5, "spread_bps": 0.0}
+    assert Backtest.objects.get().spec == BacktestSpec.of({**values, **asked}).as_dict()
 
 
 def test_an_address_with_values_no_run_could_have_shows_the_usual_ones(client: Client, series: SeriesKey) -> None:

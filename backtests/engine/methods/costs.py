@@ -40,5 +40,10 @@ class Costs:
 
 def at_costs(spec: BacktestSpec, *, fees: float, slippage: float) -> BacktestSpec:
     """Return the specification with its costs multiplied."""
+    return varied(spec, multiplied(spec, fees=fees, slippage=slippage))
+
+
+def multiplied(spec: BacktestSpec, *, fees: float, slippage: float) -> dict[str, float]:
+    """Return the parameters of costs by name, each a multiple of what ``spec`` says, up to what they may be."""
     multiples = {"taker_fee_bps": fees, "maker_fee_bps": fees, "slippage_bps": slippage, "spread_bps": slippage}
-    return varied(spec, {name: min(_HIGHEST_BPS, getattr(spec, name) * each) for name, each in multiples.items()})
+    return {name: min(_HIGHEST_BPS, getattr(spec, name) * each) for name, each in multiples.items()}
