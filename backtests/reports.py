@@ -263,21 +263,22 @@ def read_columns(
     folder: Path, name: str, columns: Iterable[str] | None = None, *, start: int = 0, count: int | None = None
 ) -> dict[str, Any]:
     """Return columns of ``trades`` or ``equity`` of a published report, rows ``start`` to ``start + count``."""
-    path = folder / f"{name}.parquet"
-    if not path.exists():
-        raise NotFoundError(f"the report {folder.name} is not there any more")
-    with pq.ParquetFile(path) as file:
+    with _opened(folder, name) as file:
         table = file.read(columns=None if columns is None else list(columns))
     part = table.slice(start, count)
     return {each: part.column(each).to_numpy(zero_copy_only=False) for each in part.column_names}
 
 
+def column_names(folder: Path, name: str) -> list[str]:
+    """Return the columns that ``trades`` or ``equity`` of a published report has."""
+    with _opened(folder, name) as file:
+        names: list[str] = file.schema_arrow.names
+    return names
+
+
 def csv_chunks(folder: Path, name: str, *, start: int = 0, count: int | None = None) -> Iterator[bytes]:
     """Yield the header and rows ``start`` to ``start + count`` of a published CSV file, as they lie on the disk."""
-    path = folder / f"{name}.csv"
-    if not path.exists():
-        raise NotFoundError(f"the report {folder.name} is not there any more")
-    with path.open("rb") as file:
+    with _existing(folder, f"{name}.csv").open("rb") as file:
         yield file.readline()
         if start == 0 and count is None:
             while piece := file.read(_PIECE):
@@ -288,12 +289,20 @@ def csv_chunks(folder: Path, name: str, *, start: int = 0, count: int | None = N
 
 def row_count(folder: Path, name: str) -> int:
     """Return how many rows ``trades`` or ``equity`` of a published report has."""
-    path = folder / f"{name}.parquet"
-    if not path.exists():
-        raise NotFoundError(f"the report {folder.name} is not there any more")
-    with pq.ParquetFile(path) as file:
+    with _opened(folder, name) as file:
         count: int = file.metadata.num_rows
     return count
+
+
+def _opened(folder: Path, name: str) -> pq.ParquetFile:
+    return pq.ParquetFile(_existing(folder, f"{name}.parquet"))
+
+
+def _existing(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.exists():
+        raise NotFoundError(f"the report {folder.name} is not there any more")
+    return path
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

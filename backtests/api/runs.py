@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from backtests.models import Backtest
-from backtests.reports import EQUITY, TRADES, csv_chunks, read_columns, row_count
+from backtests.reports import EQUITY, TRADES, column_names, csv_chunks, read_columns, row_count
 from backtests.selectors import MAX_CANDLES, all_backtests, backtests, cost_of, report_folder, settle
 from backtests.serializers.answers import (
     BacktestRowSerializer,
@@ -183,7 +183,8 @@ def _rows(request: Request, run: Backtest, name: str) -> HttpResponseBase:
         return chunk_answer(csv_chunks(folder, name, start=start, count=limit), format_="csv", name=file_name)
     if wanted["format"] == "parquet":
         parts = _parts(folder, name, start=start, end=min(total, start + limit))
-        types = row_types(TradeSerializer() if name == TRADES else EquitySerializer())
+        rows_of = TradeSerializer() if name == TRADES else EquitySerializer()
+        types = row_types(rows_of, column_names(folder, name))
         return file_answer(parts, types, format_="parquet", name=file_name)
 
     def answer() -> HttpResponseBase:

@@ -99,7 +99,8 @@ class Trades:
             "ambiguous": rows["is_ambiguous"] != 0,
             "resolution": self.resolution,
         }
-        if len(np.unique(self.symbol.codes)) > 1:
+        # Even where one of several pairs alone traded: nothing else in the file says which.
+        if len(self.symbol.names) > 1:
             columns["symbol"] = self.symbol
         return columns
 

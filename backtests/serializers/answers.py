@@ -1,6 +1,6 @@
 """How runs, analyses and the rows of their reports are told."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class TradeSerializer(serializers.Serializer[Any]):
     bars_held = serializers.IntegerField()
     ambiguous = serializers.BooleanField()
     resolution = serializers.ChoiceField(choices=["bar", "ltf", "fallback"])
+    symbol = serializers.CharField(required=False, help_text="The pair, in a run of several.")
 
 
 class EquitySerializer(serializers.Serializer[Any]):
@@ -61,9 +62,9 @@ class EquitySerializer(serializers.Serializer[Any]):
     drawdown = serializers.FloatField()
 
 
-def row_types(rows: serializers.Serializer[Any]) -> dict[str, type]:
-    """Return what the columns of a report hold; times are UTC ms, as they lie on the disk."""
-    return {name: int if name in _TIMES else type_ for name, type_ in column_types(rows).items()}
+def row_types(rows: serializers.Serializer[Any], names: Container[str]) -> dict[str, type]:
+    """Return what the columns ``names`` of a report hold; times are UTC ms, as they lie on the disk."""
+    return {name: int if name in _TIMES else type_ for name, type_ in column_types(rows).items() if name in names}
 
 
 def rows_json(columns: Mapping[str, Any]) -> list[dict[str, Any]]:

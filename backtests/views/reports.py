@@ -111,10 +111,11 @@ def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]
     start = min((number - 1) * _TRADES_SHOWN, max(0, total - 1))
     columns = read_columns(folder, TRADES, start=start, count=_TRADES_SHOWN)
     names = list(columns)
+    only = _traded_pair(run)
     charts = {symbol: reverse("chart", args=[symbol, run.timeframe]) for symbol in run.symbol.split(",")}
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(_plain(columns[name]) for name in names), strict=True)]
     for row in rows:
-        symbol = row.setdefault("symbol", run.symbol)
+        symbol = row.setdefault("symbol", only)
         row["is_long"] = row["direction"] == "long"
         row["href"] = f"{charts[symbol]}?run={run.pk}#t={row['trade']}"
     return {
@@ -123,6 +124,12 @@ def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]
         "page_number": number,
         "next_page": number + 1 if start + _TRADES_SHOWN < total else None,
     }
+
+
+def _traded_pair(run: Backtest) -> str:
+    """Return the pair of all trades of a report that names none: of several pairs, in old ones, one alone traded."""
+    traded = (run.result or {}).get("breakdowns", {}).get("symbol")
+    return traded[0]["group"] if traded else run.symbol.split(",")[0]
 
 
 def _plain(column: Any) -> list[Any]:

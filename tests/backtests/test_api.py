@@ -17,6 +17,7 @@ from backtests.engine.ledger import TRADE_COLUMNS
 from backtests.engine.run import run
 from backtests.engine.spec import BacktestSpec, all_parameters
 from backtests.models import Backtest
+from backtests.reports import report_files
 from backtests.selectors import report_shelf
 from backtests.services import running
 from markets.models import Job
@@ -245,6 +246,38 @@ def test_several_pairs_trade_on_one_account(client: Client, series: SeriesKey) -
     told = client.get("/api/v1/backtest/", {**SPEC, "symbol": "ETHUSDT,BTCUSDT"}).json()
     assert {trade["symbol"] for trade in told["trades"]} == {"BTCUSDT", "ETHUSDT"}
     assert told["symbol"] == "BTCUSDT,ETHUSDT"
+
+
+@pytest.mark.parametrize("candles", [COUNT, 5], ids=["both trade", "one is too short to trade"])
+def test_every_report_of_several_pairs_names_the_pair_of_each_trade(
+    client: Client, series: SeriesKey, candles: int
+) -> None:
+    store_walk("ETHUSDT", seed=6, count=candles)
+    told = client.get("/api/v1/backtest/", {**SPEC, "symbol": "BTCUSDT,ETHUSDT"}).json()
+    trading = {"BTCUSDT", "ETHUSDT"} if candles == COUNT else {"BTCUSDT"}
+    pairs = [trade["symbol"] for trade in told["trades"]]
+    assert set(pairs) == trading
+    rows = client.get(told["reports"]["trades"]).json()["results"]
+    assert rows == told["trades"]
+    table = pq.ParquetFile(io.BytesIO(streamed(client.get(told["reports"]["trades_parquet"])))).read()
+    assert table.column_names == list(rows[0])
+    assert table["symbol"].to_pylist() == pairs
+    written = pd.read_csv(io.BytesIO(streamed(client.get(told["reports"]["csv"]))))
+    assert written["symbol"].tolist() == pairs
+    page = client.get(told["reports"]["page"], {"tab": "trades"})
+    assert page.status_code == 200
+    assert [row["symbol"] for row in page.context["trades"]] == pairs[:100]
+
+
+def test_an_old_report_that_names_no_pair_shows_the_trades_of_the_one_that_traded(
+    client: Client, series: SeriesKey
+) -> None:
+    store_walk("AAAUSDT", count=5)
+    told = client.get("/api/v1/backtest/", {**SPEC, "symbol": "AAAUSDT,BTCUSDT"}).json()
+    alone = run(candle_store().read(series, start=None, end=None), BacktestSpec.of(SPEC))
+    report_shelf().publish(told["id"], report_files(alone), symbol="AAAUSDT+BTCUSDT", timeframe="15m")
+    page = client.get(told["reports"]["page"], {"tab": "trades"})
+    assert {row["symbol"] for row in page.context["trades"]} == {"BTCUSDT"}
 
 
 def test_backtest_idempotent_post(client: Client, series: SeriesKey, no_queue: list[int]) -> None:
