@@ -23,7 +23,7 @@ from markets.errors import ConflictError, NoCandlesError, TooLargeError
 from markets.models import JobState, Pair
 from markets.moments import iso
 from markets.selectors import candle_store
-from markets.series import SeriesKey
+from markets.series import SeriesKey, Timeframe
 from markets.store import digest_of
 from signals.engine import DETECTOR_VERSION
 
@@ -53,29 +53,62 @@ def analyses() -> QuerySet[Analysis]:
     return Analysis.objects.select_related("owner")
 
 
-def settle(spec: BacktestSpec, *, cap: int) -> BacktestSpec:
-    """Return the specification with the range that is stored for it, so that later candles cannot change a run.
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What a run trades of a stored series that begins at ``first``; UTC ms, ``end`` is exclusive."""
 
-    Raises ``NoCandlesError`` where nothing is stored, ``TooLargeError`` where there is more than ``cap``.
-    """
-    step, count, starts, ends = spec.timeframe.milliseconds, 0, [], []
+    timeframe: Timeframe
+    first: int
+    start: int
+    end: int
+
+    @property
+    def traded(self) -> int:
+        return self._candles_from(self.start)
+
+    @property
+    def read(self) -> int:
+        return self._candles_from(self.first)
+
+    def _candles_from(self, start: int) -> int:
+        """Return how many candles open from ``start`` on; neither it nor the end need be an open time."""
+        return (self.timeframe.ceil(self.end) - self.timeframe.ceil(start)) // self.timeframe.milliseconds
+
+
+def _stretches(spec: BacktestSpec) -> list[_Stretch]:
+    """Return the stretch of each pair; raise ``NoCandlesError`` where nothing is stored in the range."""
+    step, found = spec.timeframe.milliseconds, []
     for symbol in spec.symbols:
         coverage = candle_store().coverage(SeriesKey(symbol, spec.timeframe))
         if coverage is None:
             raise NoCandlesError(f"nothing is stored of {symbol} {spec.timeframe.value}", field="symbol")
         start = max(coverage.first, spec.start if spec.start is not None else coverage.first)
         end = min(coverage.last + step, spec.end if spec.end is not None else coverage.last + step)
-        if start >= end:
+        stretch = _Stretch(spec.timeframe, coverage.first, start, end)
+        if stretch.traded <= 0:
             raise NoCandlesError(
                 f"{symbol} {spec.timeframe.value} has no candles in the range", field="from" if spec.start else "to"
             )
-        count += -((start - end) // step)
-        starts.append(start)
-        ends.append(end)
+        found.append(stretch)
+    return found
+
+
+def candles_of(spec: BacktestSpec) -> int:
+    """Return how many candles a run trades, of all its pairs together: each has its own range of stored ones."""
+    return sum(each.traded for each in _stretches(spec))
+
+
+def settle(spec: BacktestSpec, *, cap: int) -> BacktestSpec:
+    """Return the specification with the range that is stored for it, so that later candles cannot change a run.
+
+    Raises ``NoCandlesError`` where nothing is stored, ``TooLargeError`` where there is more than ``cap``.
+    """
+    stretches = _stretches(spec)
+    count = sum(each.traded for each in stretches)
     if count > cap:
         hint = "; POST /api/v1/backtests/ runs it as a job" if cap < count <= MAX_CANDLES else ""
         raise TooLargeError(f"{count:,} candles are more than the {cap:,} allowed here{hint}", field="to")
-    return spec.within(min(starts) if spec.start is None else spec.start, max(ends))
+    return spec.within(min(each.start for each in stretches), max(each.end for each in stretches))
 
 
 # Measured on one core of a small server: a run's own, a candle whose signals are found, a candle that is traded.
@@ -87,10 +120,8 @@ def cost_of(spec: BacktestSpec) -> dict[str, Any]:
 
     Signals are found from the first stored candle on, wherever the range begins.
     """
-    step, end = spec.timeframe.milliseconds, spec.end or 0
-    traded = len(spec.symbols) * ((end - (spec.start or 0)) // step)
-    stored = [candle_store().coverage(SeriesKey(symbol, spec.timeframe)) for symbol in spec.symbols]
-    read = sum(max(0, end - each.first) // step for each in stored if each is not None)
+    stretches = _stretches(spec)
+    traded, read = sum(each.traded for each in stretches), sum(each.read for each in stretches)
     seconds = _RUN_SECONDS + _READ_SECONDS * read + _TRADE_SECONDS * traded
     return {"runs": 1, "candles": traded, "seconds": round(seconds, 3)}
 

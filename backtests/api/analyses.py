@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from backtests.api.runs import owner_of, require_pairs
 from backtests.engine.methods import METHODS, estimate
 from backtests.models import Analysis, Method
-from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, compared, settle
+from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, candles_of, compared, settle
 from backtests.serializers.answers import AnalysisRowSerializer, AnalysisSerializer, EstimateSerializer
 from backtests.serializers.questions import AnalysisRequest, BandsQuery, CompareQuery, SweepRequest
 from backtests.services.analysing import new_analysis, result_of
@@ -42,7 +42,8 @@ def _submit(request: Request, query: AnalysisRequest) -> Response:
     require_pairs(spec.symbols)
     if wanted["dry_run"]:
         method, settled = METHODS[wanted["method"]], settle(spec, cap=MAX_CANDLES)
-        return Response(estimate(settled, method.runs(settled, method.read(settled, wanted["options"]))))
+        runs = method.runs(settled, method.read(settled, wanted["options"]))
+        return Response(estimate(runs, candles_of(settled)))
     job = new_analysis(wanted["method"], spec, wanted["options"], note=wanted["note"], owner=owner_of(request))
     job = submit_analysis(job, key=idempotency_key(request))
     location = f"{request.path.rstrip('/')}/{job.pk}/"

@@ -14,7 +14,7 @@ from backtests.engine.methods.sweep import Sweep
 from backtests.engine.spec import BacktestSpec
 from backtests.forms import BacktestForm
 from backtests.models import Backtest
-from backtests.selectors import MAX_CANDLES, analyses, backtests, settle
+from backtests.selectors import MAX_CANDLES, analyses, backtests, candles_of, settle
 from backtests.services.analysing import new_analysis
 from backtests.services.running import new_backtest
 from backtests.tasks import submit_analysis, submit_backtest
@@ -129,8 +129,7 @@ def estimate(request: HttpRequest) -> HttpResponse:
 
 def _cost(spec: BacktestSpec) -> dict[str, Any]:
     settled = settle(spec, cap=MAX_CANDLES)
-    step = spec.timeframe.milliseconds
-    count = len(spec.symbols) * (((settled.end or 0) - (settled.start or 0)) // step)
+    count = candles_of(settled)
     keys = [SeriesKey(symbol, spec.timeframe) for symbol in spec.symbols]
     return {
         "candles": count,
@@ -144,7 +143,7 @@ def _cost(spec: BacktestSpec) -> dict[str, Any]:
 def _cost_of_sweep(spec: BacktestSpec, options: dict[str, Any], single: float) -> dict[str, Any]:
     """Return how many runs a sweep makes, and about how long they take when one takes ``single`` seconds."""
     settled, sweep = settle(spec, cap=MAX_CANDLES), METHODS[Sweep.name]
-    cost = estimate_runs(settled, sweep.runs(settled, sweep.read(settled, options)))
+    cost = estimate_runs(sweep.runs(settled, sweep.read(settled, options)), candles_of(settled))
     # Most of a run's time finds signals, which a sweep does once.
     return {"runs": cost["runs"], "seconds": single + cost["seconds"]}
 

@@ -294,6 +294,13 @@ def test_every_method_is_a_job(
     assert [each["id"] for each in client.get("/api/v1/analyses/").json()["results"]] == [told["id"]]
 
 
+def test_the_windows_of_a_walk_forward_lie_where_candles_are_stored(client: Client, series: SeriesKey) -> None:
+    body = {**SPEC, "from": "2010-01-01", "method": "walk_forward", "axes": {"stop_atr": [1, 2]}, "windows": 3}
+    job = post(client, "/api/v1/analyses/", body).json()
+    parts = list(AnalysisPart.objects.filter(analysis=job["id"]).order_by("number"))
+    assert parts[0].spec["start"] == candle_store().read(series, start=None, end=None).open_time[0]
+
+
 def test_bands_and_comparisons_of_runs(client: Client, series: SeriesKey) -> None:
     ids = [running.run_now(BacktestSpec.of({**SPEC, "stop_atr": stop})).pk for stop in (1.0, 2.0)]
     for resampling in ("shuffle", "block"):

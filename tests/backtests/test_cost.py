@@ -15,7 +15,7 @@ from backtests.selectors import MAX_CANDLES, settle
 from backtests.services.running import run_now
 from markets.moments import iso
 from markets.series import SeriesKey, Timeframe
-from tests.backtests.conftest import store_walk
+from tests.backtests.conftest import COUNT, store_walk
 
 pytestmark = pytest.mark.django_db
 
@@ -53,11 +53,47 @@ def test_cost_estimate(client: Client, series: SeriesKey, monkeypatch: pytest.Mo
     assert FULL or not Backtest.objects.exists()
 
 
+def test_candles_are_counted_where_they_are_stored_whatever_the_range_that_is_asked_for(
+    client: Client, series: SeriesKey
+) -> None:
+    store_walk("YOUNGUSDT", count=500)
+    first = settle(BacktestSpec.of({"symbol": series.symbol, "timeframe": "15m"}), cap=MAX_CANDLES).start or 0
+    year, quarter, minute = 365 * 86_400_000, Timeframe.M15.milliseconds, 60_000
+    for symbols, start, end, count in (
+        ([series.symbol], first - year, first + year, COUNT),
+        ([series.symbol], first - year, first + 10 * quarter, 10),
+        # Neither time is that of a candle.
+        ([series.symbol], first + minute, first + quarter + minute, 1),
+        ([series.symbol], first - minute, first + quarter + minute, 2),
+        ([series.symbol, "YOUNGUSDT"], first - year, first + year, COUNT + 500),
+    ):
+        body = {"symbol": ",".join(symbols), "timeframe": "15m", "from": iso(start), "to": iso(end)}
+        assert ask(client, body, "?dry_run=1").json()["candles"] == count, body
+        sweep = {**body, "axes": {"stop_atr": [1.0, 2.0]}, "dry_run": True}
+        answer = client.post("/api/v1/sweeps/", json.dumps(sweep), content_type="application/json")
+        assert (answer.json()["runs"], answer.json()["candles"]) == (2, count), body
+
+
+def test_a_range_that_begins_before_the_first_candle_gives_the_run_of_the_whole_series(
+    client: Client, series: SeriesKey
+) -> None:
+    whole = {"symbol": series.symbol, "timeframe": "15m"}
+    expected, early = (
+        client.get("/api/v1/backtest/", body).json() for body in (whole, {**whole, "from": "2020-01-01"})
+    )
+    assert early["trades"] == expected["trades"]
+    assert early["from"] == expected["from"] != "2020-01-01T00:00:00Z"
+    page = client.get(early["reports"]["page"])
+    assert f"from {COUNT * Timeframe.M15.minutes // 1440} days" in page.text
+
+
 def test_a_cost_is_refused_where_a_run_would_be(client: Client, series: SeriesKey) -> None:
+    inside = {"symbol": series.symbol, "timeframe": "15m"}
     for body, status in (
         ({"symbol": "NOSUCH", "timeframe": "15m"}, 404),
         ({"symbol": series.symbol, "timeframe": "1h"}, 422),
         ({"symbol": series.symbol, "timeframe": "15m", "from": "2099-01-01"}, 422),
+        ({**inside, "from": "2023-11-15T12:01:00Z", "to": "2023-11-15T12:14:00Z"}, 422),
         ({"symbol": series.symbol, "timeframe": "15m", "magic": 1}, 400),
         ({"symbol": series.symbol, "timeframe": "15m", "strategy": ["breakout"]}, 400),
         ({"symbol": series.symbol, "timeframe": "15m", "strategy": {}}, 400),

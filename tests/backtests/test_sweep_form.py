@@ -147,10 +147,12 @@ def test_what_is_too_much_for_one_analysis_is_told_beside_the_values(
     assert "at most 3 runs" in error_beside(answer.text, "values_1")
 
 
-def test_the_estimate_counts_the_runs(client: Client, usual: dict[str, Any]) -> None:
+def test_the_estimate_counts_the_runs_and_the_stored_candles(client: Client, usual: dict[str, Any]) -> None:
     asked = {"axis_1": "stop_atr", "values_1": "1:2:0.5", "axis_2": "target_r", "values_2": "1,2"}
     assert f"Sweep of 6 runs over {COUNT:,} candles" in client.get("/web/backtest/estimate", {**usual, **asked}).text
     assert "Sweep" not in client.get("/web/backtest/estimate", usual).text
+    early = client.get("/web/backtest/estimate", {**usual, **asked, "from": "2020-01-01"}).text
+    assert f"Sweep of 6 runs over {COUNT:,} candles" in early
     wrong = client.get("/web/backtest/estimate", {**usual, **asked, "values_2": "1,x"})
     assert "target_r must be a number" in wrong.text
 

@@ -60,8 +60,6 @@ def whole_option(options: Mapping[str, Any], name: str, *, default: int, low: in
     return value
 
 
-def estimate(spec: BacktestSpec, runs: int) -> dict[str, Any]:
-    """Return how many runs over how many candles there are to be, and about how many seconds of one core."""
-    bars = ((spec.end or 0) - (spec.start or 0)) // spec.timeframe.milliseconds
-    candles = len(spec.symbols) * bars
+def estimate(runs: int, candles: int) -> dict[str, Any]:
+    """Return that there are to be ``runs`` over ``candles`` each, and about how many seconds of one core they take."""
     return {"runs": runs, "candles": candles, "seconds": math.ceil(runs * (_RUN_SECONDS + _CANDLE_SECONDS * candles))}

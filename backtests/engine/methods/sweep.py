@@ -122,7 +122,8 @@ def read_axes(spec: BacktestSpec, axes: Any) -> dict[str, list[Any]]:
 def _check_count(spec: BacktestSpec, axes: Mapping[str, Any]) -> None:
     count = math.prod(len(values) for values in axes.values() if isinstance(values, list))
     if count > MOST_SETTINGS:
-        seconds = estimate(spec, count)["seconds"]
+        bars = ((spec.end or 0) - (spec.start or 0)) // spec.timeframe.milliseconds
+        seconds = estimate(count, len(spec.symbols) * bars)["seconds"]
         raise TooLargeError(
             f"the axes make {count:,} settings, more than the {MOST_SETTINGS:,} allowed; they would take about "
             f"{seconds:,} s",
