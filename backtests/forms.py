@@ -61,9 +61,9 @@ class BacktestForm(AccessibleForm):
     note = forms.CharField(label="Note", required=False, max_length=200)
 
     def __init__(self, data: Any = None, *, strategy: str = "", initial: Mapping[str, Any] | None = None) -> None:
-        wanted = (data.get("strategy") if data is not None else strategy) or USUAL_STRATEGY
-        self.chosen = wanted if wanted in STRATEGIES else USUAL_STRATEGY
-        self.parameters = parameters_for(self.chosen)
+        given = data if data is not None else {**(initial or {}), "strategy": strategy}
+        self.chosen = _known(given.get("strategy"))
+        self.parameters = asked_parameters(self.chosen, given.get("compared"))
         self.spec: BacktestSpec | None = None
         self.axes: dict[str, list[Any]] = {}
         defaults: dict[str, Any] = {**SWEEP_USUAL, **{each.name: each.default for each in self.parameters.values()}}
@@ -146,6 +146,15 @@ class BacktestForm(AccessibleForm):
             self.add_error(axis, "Must be the parameter that takes these values.")
 
 
+def asked_parameters(strategy: str | None, compared: str | None) -> dict[str, Parameter]:
+    """Return the parameters of a strategy, and of the one it is compared with; unknown ones are the usual one."""
+    return parameters_for(_known(strategy), compared=_known(compared))
+
+
+def _known(strategy: str | None) -> str:
+    return strategy if strategy in STRATEGIES else USUAL_STRATEGY
+
+
 @cache
 def _usual_fields(strategy: str) -> SafeString:
     """Write the fields as they are before anyone fills them in: some forty inputs that are always the same."""
@@ -215,6 +224,9 @@ class _ParameterField(forms.CharField):
         self._parameter = parameter
 
     def clean(self, value: Any) -> Any:
+        if value is None:
+            # Not left empty but not sent at all: the fields of another strategy were shown.
+            return self._parameter.default
         text = super().clean(value)
         try:
             return self._parameter.read(text)

@@ -73,7 +73,7 @@ def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
             groups = (run.result or {}).get("breakdowns", {})
             told["breakdowns"] = {name: sorted(rows, key=_place) for name, rows in groups.items()}
         elif tab == "parameters":
-            told["parameters"] = parameters_for(run.strategy).values()
+            told["parameters"] = parameters_for(run.strategy, compared=run.spec.get("compared")).values()
     except SmcError as error:
         told["problem"] = str(error)
     return told

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from django.test import Client
 
-from backtests.engine.spec import BacktestSpec
+from backtests.engine.spec import IDENTITY, BacktestSpec
 from backtests.models import Backtest
 from backtests.services.running import run_now
 from markets.candles import Candles
@@ -61,3 +61,13 @@ def test_a_report_on_whole_candles_speaks_of_no_holes(client: Client, data_root:
     text = client.get(f"/web/backtest/{run.pk}").content.decode()
     assert 'data-testid="metric-card"' in text
     assert "missing" not in text
+
+
+def test_parameters_of_a_run_at_random_are_told_with_those_of_the_compared_strategy(
+    client: Client, series: SeriesKey
+) -> None:
+    run = run_now(
+        BacktestSpec.of({"symbol": series.symbol, "timeframe": "15m", "strategy": "random", "compared": "fvg_retest"})
+    )
+    shown = {each.name for each in client.get(f"/web/backtest/{run.pk}?tab=parameters").context["parameters"]}
+    assert shown == run.spec.keys() - set(IDENTITY)

@@ -10,7 +10,9 @@ from django.test import Client
 
 from backtests import tasks
 from backtests.engine.methods.costs import MULTIPLES
+from backtests.engine.parameters import parameters_of
 from backtests.engine.spec import BacktestSpec
+from backtests.engine.strategies import STRATEGIES
 from backtests.forms import BacktestForm
 from backtests.models import Analysis, Backtest
 from backtests.services import analysing
@@ -164,6 +166,31 @@ def test_a_form_without_scripts_keeps_what_was_typed_when_it_shows_another_strat
     text = client.get("/web/backtest", {**usual, **asked}).text
     assert '<option value="target_r" selected>' in text
     assert (typed(text, "values_1"), typed(text, "slippage_bps")) == ("1:3:1", "7.0")
+
+
+@pytest.mark.parametrize("compared", [each for each in STRATEGIES if each != "random"])
+def test_entries_at_random_are_compared_with_any_strategy(client: Client, series: SeriesKey, compared: str) -> None:
+    chosen = {"strategy": "random", "compared": compared}
+    shown = client.get("/web/backtest", chosen, headers={"HX-Request": "true", "HX-Target": "strategy-fields"})
+    assert set(re.findall(r'name="(\w+)"', shown.text)) >= {each.name for each in parameters_of(STRATEGIES[compared])}
+    answer = client.post(
+        "/web/backtest", {**sent(client.get("/web/backtest", chosen).context["form"]), **RUN, **chosen}
+    )
+    assert answer.status_code == 302, answer.context["form"].errors
+    run = Backtest.objects.get()
+    assert run.spec == BacktestSpec.of({**RUN, **chosen}).as_dict()
+
+    again = client.get(f"/web/backtest?again={run.pk}&strategy=random").context["form"]
+    client.post("/web/backtest", {**sent(again), "from": "", "to": ""})
+    assert Backtest.objects.latest("pk").spec == run.spec
+    assert Backtest.objects.count() == 2
+
+
+def test_fields_of_another_strategy_do_not_keep_a_run_from_starting(client: Client, usual: dict[str, Any]) -> None:
+    """Without scripts, or faster than they are, the fields are still those of the strategy chosen before."""
+    answer = client.post("/web/backtest", {**usual, "strategy": "random", "compared": "fvg_retest"})
+    assert answer.status_code == 302, answer.context["form"].errors
+    assert Backtest.objects.get().spec["ttl_bars"] == 50
 
 
 def test_a_cell_leads_to_the_form_filled_with_its_values(client: Client, series: SeriesKey) -> None:
