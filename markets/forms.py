@@ -18,12 +18,28 @@ SOURCES = [("auto", "Archive, then REST"), ("archive", "Archive only"), ("rest",
 
 
 class TimeInput(forms.DateInput):
-    """A day as browsers ask for it; a full timestamp in the URL or a POST is as good."""
+    """A moment as browsers ask for it: a day, with a time where it begins within one.
+
+    A full timestamp in the URL or a POST is as good.
+    """
 
     input_type = "date"
 
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        if "T" in (context["widget"]["value"] or ""):
+            context["widget"]["type"] = "datetime-local"
+        return context
+
     def format_value(self, value: Any) -> str | None:
-        return iso(value)[:10] if isinstance(value, int) else value  # type: ignore[index]
+        if not value:
+            return None
+        try:
+            text = iso(parse_time(value))
+        except ValueError:
+            return str(value)  # what was typed, beside what is wrong with it
+        # Browsers take no zone, and times without one are read as UTC.
+        return str(text).removesuffix("Z").removesuffix("T00:00:00")
 
 
 class TimeField(forms.CharField):

@@ -30,9 +30,9 @@ def to_address(spec: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
     values = {**spec, **setting}
     known = parameters_for(spec["strategy"], compared=values.get("compared"))
     changed = {name: _text(values[name]) for name, each in known.items() if values[name] != _stored(each.default)}
-    days = {name: spec[name][:10] for name in ("from", "to") if spec[name]}
+    times = {name: spec[name] for name in ("from", "to") if spec[name]}
     asked = {"strategy": spec["strategy"], "timeframe": spec["timeframe"], "symbol": spec["symbol"].split(",")}
-    return f"{reverse('backtests')}?{urlencode({**asked, **days, **changed}, doseq=True)}#backtest-form"
+    return f"{reverse('backtests')}?{urlencode({**asked, **times, **changed}, doseq=True)}#backtest-form"
 
 
 def _stored(value: Any) -> Any:

@@ -45,7 +45,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     again = row_number(request.GET.get("again", ""))
     if again is not None:
         former = find_job(request, backtests(), again)
-        return {**former.spec, "symbol": former.symbol.split(","), "from": former.start, "to": former.end}
+        return {**former.spec, "symbol": former.symbol.split(",")}
     return from_address(request.GET)
 
 

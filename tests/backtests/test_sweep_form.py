@@ -181,7 +181,7 @@ def test_entries_at_random_are_compared_with_any_strategy(client: Client, series
     assert run.spec == BacktestSpec.of({**RUN, **chosen}).as_dict()
 
     again = client.get(f"/web/backtest?again={run.pk}&strategy=random").context["form"]
-    client.post("/web/backtest", {**sent(again), "from": "", "to": ""})
+    client.post("/web/backtest", sent(again))
     assert Backtest.objects.latest("pk").spec == run.spec
     assert Backtest.objects.count() == 2
 
@@ -211,6 +211,51 @@ def test_a_cell_leads_to_the_form_filled_with_its_values(client: Client, series:
     client.post("/web/backtest", sent(client.get(address).context["form"]))
     expected = BacktestSpec.of({**values, "stop_atr": 2.0, "exit_on_opposite": True}).as_dict()
     assert Backtest.objects.get().spec == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        (None, None, (None, None)),
+        ("2023-11-20", "2023-11-30T00:00:00Z", ("2023-11-20", "2023-11-30")),
+        ("2023-11-20T12:15:00Z", None, ("2023-11-20T12:15:00", None)),
+        ("2023-11-20T12:15:30.500Z", "2023-11-30T23:45", ("2023-11-20T12:15:30.500", "2023-11-30T23:45:00")),
+    ],
+)
+def test_a_run_again_and_a_cell_ask_for_the_range_that_was_asked_for(
+    client: Client,
+    series: SeriesKey,
+    usual: dict[str, Any],
+    start: str | None,
+    end: str | None,
+    shown: tuple[str | None, str | None],
+) -> None:
+    asked = {name: text for name, text in (("from", start), ("to", end)) if text}
+    client.post("/web/backtest", {**usual, **asked})
+    run = Backtest.objects.get()
+    client.post("/web/backtest", {**usual, **asked, "axis_1": "stop_atr", "values_1": "2"})
+    job = Analysis.objects.get()
+    run_analysis(job.pk)
+    cell = re.search(r'<td class="num heat[^>]*><a href="([^"]*)"', client.get(f"/web/backtest/sweep/{job.pk}").text)
+    assert cell is not None
+    for address in (f"/web/backtest?again={run.pk}&strategy=breakout", unescape(cell.group(1))):
+        page = client.get(address)
+        times = {name: typed(page.text, name) for name in ("from", "to")}
+        assert (times["from"], times["to"]) == shown
+        client.post(
+            "/web/backtest", {**sent(page.context["form"]), **{name: text or "" for name, text in times.items()}}
+        )
+        assert Backtest.objects.latest("pk").spec == run.spec
+    assert Backtest.objects.count() == 3
+
+
+def test_a_moment_is_asked_for_as_a_browser_can_show_it(client: Client, series: SeriesKey) -> None:
+    for given, kind in (("2024-01-31", "date"), ("2024-01-31T12:15:00Z", "datetime-local"), ("soon", "date")):
+        text = client.get("/web/backtest", {"from": given}).text
+        tag = re.search(r'<input[^>]* name="from"[^>]*>', text)
+        assert tag is not None
+        assert f'type="{kind}"' in tag.group(), given
+        assert typed(text, "from") == given.removesuffix("Z")
 
 
 def test_a_cell_of_costs_leads_to_the_form_filled_with_their_multiples(client: Client, series: SeriesKey) -> None:
