@@ -14,7 +14,7 @@ from backtests.engine.methods.sweep import Sweep
 from backtests.engine.spec import BacktestSpec
 from backtests.forms import BacktestForm
 from backtests.models import Backtest
-from backtests.selectors import MAX_CANDLES, analyses, backtests, candles_of, settle
+from backtests.selectors import MAX_CANDLES, all_backtests, analyses, backtests, candles_of, settle
 from backtests.services.analysing import new_analysis
 from backtests.services.running import new_backtest
 from backtests.tasks import submit_analysis, submit_backtest
@@ -44,7 +44,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     """Return what the form begins with: a former run's specification, or what the URL names."""
     again = row_number(request.GET.get("again", ""))
     if again is not None:
-        former = find_job(request, backtests(), again)
+        former = find_job(request, all_backtests(), again)
         return {**former.spec, "symbol": former.symbol.split(",")}
     return from_address(request.GET)
 

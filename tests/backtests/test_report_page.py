@@ -1,5 +1,7 @@
 """The page of a run's report: what it says of the candles that the run had not."""
 
+import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +73,10 @@ def test_parameters_of_a_run_at_random_are_told_with_those_of_the_compared_strat
     )
     shown = {each.name for each in client.get(f"/web/backtest/{run.pk}?tab=parameters").context["parameters"]}
     assert shown == run.spec.keys() - set(IDENTITY)
+
+
+def test_a_run_that_a_request_waited_for_can_be_run_again(client: Client, series: SeriesKey) -> None:
+    run = run_now(BacktestSpec.of({"symbol": series.symbol, "timeframe": "15m", "stop_atr": 3.5}))
+    again = re.search(r'href="([^"]*again=[^"]*)"', client.get(f"/web/backtest/{run.pk}").text)
+    assert again is not None
+    assert client.get(unescape(again.group(1))).context["form"].initial["stop_atr"] == 3.5
