@@ -183,15 +183,24 @@ def report_folder(run: Backtest) -> Path:
     return report_shelf().folder(run.pk)
 
 
+def capital_of(run: Backtest) -> float:
+    """Return what a run that is done began with, before its first candle; quote currency."""
+    return float((run.result or {})["initial_capital"])
+
+
 def bands_of(run: Backtest, *, resampling: str, draws: int, seed: int) -> dict[str, Any]:
     """Return the Monte Carlo bands of a run that is done; ``bands`` is None where its trades allow none.
 
     ``time`` is when the run itself had so many trades behind it, so that a chart can draw both.
     """
     columns = read_columns(report_folder(run), TRADES, ["exit_time", "net_pnl"])
-    capital = float((run.result or {})["initial_capital"])
     drawn = bands(
-        columns["exit_time"], columns["net_pnl"], capital, draws=draws, seed=seed, resampling=Resampling(resampling)
+        columns["exit_time"],
+        columns["net_pnl"],
+        capital_of(run),
+        draws=draws,
+        seed=seed,
+        resampling=Resampling(resampling),
     )
     ends = [run.start, *sorted(columns["exit_time"].tolist())]
     return {

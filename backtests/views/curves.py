@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backtests.models import Backtest
 from backtests.reports import EQUITY, read_columns
+from backtests.selectors import capital_of
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 
@@ -29,7 +30,7 @@ def curve(folder: Path, run: Backtest, *, with_hold: bool = True) -> dict[str, A
         "hold": [],
     }
     if with_hold and "," not in run.symbol and len(equity):
-        told["hold"] = _hold(run, start=int(times[0]), end=int(times[-1]), capital=float(equity[0]))
+        told["hold"] = _hold(run, start=int(times[0]), end=int(times[-1]), capital=capital_of(run))
     return told
 
 
@@ -47,24 +48,27 @@ def thinned(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _hold(run: Backtest, *, start: int, end: int, capital: float) -> list[list[float]]:
-    """Return what the capital would be had it bought at the first close and kept."""
+    """Return what the capital would be had it bought at the first open and kept."""
     candles = candle_store().read(SeriesKey.of(run.symbol, run.timeframe), start=start, end=end + 1)
     if not len(candles):
         return []
     kept = thinned(candles.close)
-    value = capital * candles.close / candles.close[0]
+    value = capital * candles.close / candles.open[0]
     return [[int(candles.open_time[i]) // 1000, round(float(value[i]), 2)] for i in kept.tolist()]
 
 
-def monthly(folder: Path) -> list[dict[str, Any]]:
-    """Return a row a year: the return of each month in percent, None where the run had none, and of the year."""
+def monthly(folder: Path, *, capital: float) -> list[dict[str, Any]]:
+    """Return a row a year: the return of each month in percent, None where the run had none, and of the year.
+
+    The first begin with ``capital``: what the first candle brings is theirs.
+    """
     columns = read_columns(folder, EQUITY, ["time", "equity"])
     times, equity = columns["time"], columns["equity"]
     if not len(times):
         return []
     months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
     ends = np.flatnonzero(np.diff(months, append=months[-1] + 1))
-    before = np.concatenate([equity[:1], equity[ends[:-1]]])
+    before = np.concatenate([[capital], equity[ends[:-1]]])
     change = 100 * (equity[ends] / np.where(before > 0, before, np.nan) - 1)
     years: dict[int, dict[str, Any]] = {}
     for month, value, opened, closed in zip(months[ends], change, before, equity[ends], strict=True):

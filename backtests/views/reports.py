@@ -12,7 +12,7 @@ from backtests.engine.glossary import REASONS, SECTIONS
 from backtests.engine.spec import parameters_for
 from backtests.models import Backtest
 from backtests.reports import TRADES, read_columns, row_count
-from backtests.selectors import all_backtests, report_folder
+from backtests.selectors import all_backtests, capital_of, report_folder
 from backtests.views.curves import curve, monthly
 from backtests.views.runs import with_figures
 from markets.errors import InvalidInputError, SmcError
@@ -68,7 +68,7 @@ def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
         elif tab == "trades":
             told |= _trades(request, run, folder)
         elif tab == "monthly":
-            told["months"] = monthly(folder)
+            told["months"] = monthly(folder, capital=capital_of(run))
         elif tab == "groups":
             groups = (run.result or {}).get("breakdowns", {})
             told["breakdowns"] = {name: sorted(rows, key=_place) for name, rows in groups.items()}
@@ -183,15 +183,15 @@ def _differences(runs: list[Backtest]) -> list[tuple[str, list[Any]]]:
 
 
 def _curves(runs: list[Backtest]) -> dict[str, Any]:
-    """Return the equity of each run as percent of its start."""
+    """Return the equity of each run as percent of its capital."""
     lines = []
     for run in runs:
         try:
             points = curve(report_folder(run), run, with_hold=False)["equity"]
         except SmcError:
             continue
-        first = points[0][1] if points else 1.0
+        capital = capital_of(run)
         lines.append(
-            {"name": f"#{run.pk} {run.strategy}", "points": [[at, 100 * value / first] for at, value, _ in points]}
+            {"name": f"#{run.pk} {run.strategy}", "points": [[at, 100 * value / capital] for at, value, _ in points]}
         )
     return {"lines": lines}

@@ -10,6 +10,8 @@ from django.test import Client
 
 from backtests.engine.spec import IDENTITY, BacktestSpec
 from backtests.models import Backtest
+from backtests.reports import EQUITY, TRADES, read_columns
+from backtests.selectors import report_folder
 from backtests.services.running import run_now
 from markets.candles import Candles
 from markets.selectors import candle_store
@@ -80,3 +82,24 @@ def test_a_run_that_a_request_waited_for_can_be_run_again(client: Client, series
     again = re.search(r'href="([^"]*again=[^"]*)"', client.get(f"/web/backtest/{run.pk}").text)
     assert again is not None
     assert client.get(unescape(again.group(1))).context["form"].initial["stop_atr"] == 3.5
+
+
+def test_months_and_curves_begin_with_the_capital_and_not_after_the_first_candle(
+    client: Client, series: SeriesKey
+) -> None:
+    asked = {"symbol": series.symbol, "timeframe": "15m", "taker_fee_bps": 0}
+    entry = read_columns(report_folder(run_now(BacktestSpec.of(asked))), TRADES)["entry_time"][0]
+    # A run that enters at once: its first close is not its capital any more.
+    run = run_now(BacktestSpec.of({**asked, "from": int(entry)}))
+    other = run_now(BacktestSpec.of({**asked, "from": int(entry), "slippage_bps": 50}))
+    metrics, capital = run.result or {}, 10_000.0
+    first_close = read_columns(report_folder(run), EQUITY)["equity"][0]
+    assert first_close != capital
+    years = client.get(f"/web/backtest/{run.pk}?tab=monthly").context["months"]
+    months = [value for year in years for value in year["months"] if value is not None]
+    for returns in (months, [year["total"] for year in years]):
+        assert 100 * (np.prod([1 + each / 100 for each in returns]) - 1) == pytest.approx(metrics["return_pct"])
+    hold = client.get(f"/web/backtest/{run.pk}").context["curve"]["hold"]
+    assert 100 * (hold[-1][1] / capital - 1) == pytest.approx(metrics["buy_hold_return_pct"], abs=1e-3)
+    line = client.get("/web/backtest/compare", {"ids": [run.pk, other.pk]}).context["curves"]["lines"][0]
+    assert line["points"][0][1] == pytest.approx(100 * first_close / capital, abs=1e-3)
