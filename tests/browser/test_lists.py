@@ -122,6 +122,18 @@ def test_a_run_without_trades_says_so(open_page: Opener, site: Stack) -> None:
         expect(page.get_by_role("img", name="Equity and drawdown chart")).to_be_visible()
 
 
+def test_the_fields_of_a_random_run_follow_the_compared_strategy(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest?from=2026-01-02T12:15:00Z")
+    form = page.get_by_role("form", name="New run")
+    form.get_by_label("Strategy", exact=True).select_option("random")
+    compared = form.get_by_label("Compared")
+    compared.select_option("fvg_retest")
+    expect(form.get_by_label("TTL bars")).to_be_visible()
+    compared.select_option("breakout")
+    expect(form.get_by_label("Stop ATR")).to_be_visible()
+    expect(form.get_by_label("From")).to_have_value("2026-01-02T12:15")
+
+
 def test_check_23_compare_shows_curves_differences_and_warnings(open_page: Opener, site: Stack) -> None:
     page = open_page(site, "/web/backtest")
     page.get_by_role("checkbox", name="Compare run 1", exact=True).check()
