@@ -30,6 +30,9 @@ from signals.engine import DETECTOR_VERSION
 # What a request may ask to be run while it waits, and what a job may be asked for, candles of all pairs together.
 MAX_CANDLES_NOW = 200_000
 MAX_CANDLES = 1_000_000
+# So many times as many may be read for it, candles before the range and finer ones included: a million are 120 MB.
+_READ_SHARE = 8
+_JOB_HINT = "; POST /api/v1/backtests/ runs it as a job"
 
 
 @cache
@@ -106,8 +109,16 @@ def settle(spec: BacktestSpec, *, cap: int) -> BacktestSpec:
     stretches = _stretches(spec)
     count = sum(each.traded for each in stretches)
     if count > cap:
-        hint = "; POST /api/v1/backtests/ runs it as a job" if cap < count <= MAX_CANDLES else ""
+        hint = _JOB_HINT if count <= MAX_CANDLES else ""
         raise TooLargeError(f"{count:,} candles are more than the {cap:,} allowed here{hint}", field="to")
+    finer = spec.timeframe.milliseconds // spec.detail.milliseconds if spec.detail is not None else 0
+    read, most = sum(each.read for each in stretches) + finer * count, _READ_SHARE * cap
+    if read > most:
+        hint = _JOB_HINT if read <= _READ_SHARE * MAX_CANDLES else ""
+        raise TooLargeError(
+            f"{read:,} candles would be read, from the first stored one on, more than the {most:,} allowed here{hint}",
+            field="symbol",
+        )
     return spec.within(min(each.start for each in stretches), max(each.end for each in stretches))
 
 

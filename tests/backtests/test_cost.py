@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from backtests import tasks
+from backtests import selectors, tasks
 from backtests.engine.spec import BacktestSpec
 from backtests.models import Backtest
-from backtests.selectors import MAX_CANDLES, settle
+from backtests.selectors import MAX_CANDLES, MAX_CANDLES_NOW, settle
 from backtests.services.running import run_now
 from markets.moments import iso
+from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from tests.backtests.conftest import COUNT, store_walk
 
@@ -100,3 +101,21 @@ def test_a_cost_is_refused_where_a_run_would_be(client: Client, series: SeriesKe
     ):
         assert ask(client, body, "?dry_run=1").status_code == status, body
     assert ask(client, {"symbol": series.symbol, "timeframe": "15m"}, "?dry_run=perhaps").status_code == 400
+
+
+def test_candles_before_the_range_and_finer_ones_count_against_what_may_be_read(
+    client: Client, series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day at the end of ten years reads all of them."""
+    last = candle_store().last_time(series) or 0
+    asked = {"symbol": series.symbol, "timeframe": "15m", "from": iso(last - 50 * 900_000)}
+    assert client.get("/api/v1/backtest/", asked).status_code == 200
+    monkeypatch.setattr(selectors, "_READ_SHARE", (COUNT - 1) / MAX_CANDLES_NOW)
+    answer = client.get("/api/v1/backtest/", {**asked, "swing_length": 7})
+    assert answer.status_code == 413
+    assert f"{COUNT:,} candles would be read" in answer.json()["detail"]
+    assert "runs it as a job" in answer.json()["detail"]
+    monkeypatch.setattr(selectors, "_READ_SHARE", (COUNT + 52) / MAX_CANDLES_NOW)
+    assert client.get("/api/v1/backtest/", {**asked, "swing_length": 7}).status_code == 200
+    finer = client.get("/api/v1/backtest/", {**asked, "detail_timeframe": "1m"})
+    assert (finer.status_code, f"{COUNT + 51 * 15:,} candles would be read" in finer.json()["detail"]) == (413, True)
