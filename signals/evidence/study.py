@@ -164,32 +164,51 @@ class _Subject:
         return np.random.default_rng([self.spec.seed, *salt])
 
 
-def _samples(subject: _Subject) -> dict[str, NDArray[np.bool_]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """A part of the range: the mask of its signals, and its candles from ``first`` up to ``end``."""
+
+    mask: NDArray[np.bool_]
+    first: int
+    end: int
+
+
+def _whole_range(subject: _Subject) -> _Sample:
+    return _Sample(subject.in_range(), subject.first, len(subject.candles))
+
+
+def _samples(subject: _Subject) -> dict[str, _Sample]:
     """Return the parts of the range: all of it, and what lies before and after the split."""
-    everything = subject.in_range()
+    whole = _whole_range(subject)
     if subject.spec.split is None:
-        return {"all": everything}
-    after = subject.candles.open_time[subject.confirm] >= subject.spec.split
-    return {"all": everything, "in": everything & ~after, "out": everything & after}
+        return {"all": whole}
+    turn = max(subject.first, int(np.searchsorted(subject.candles.open_time, subject.spec.split)))
+    is_after = subject.confirm >= turn
+    return {
+        "all": whole,
+        "in": _Sample(whole.mask & ~is_after, subject.first, turn),
+        "out": _Sample(whole.mask & is_after, turn, len(subject.candles)),
+    }
 
 
-def _return_rows(subject: _Subject, samples: Mapping[str, NDArray[np.bool_]]) -> Iterator[dict[str, Any]]:
+def _return_rows(subject: _Subject, samples: Mapping[str, _Sample]) -> Iterator[dict[str, Any]]:
     for number, horizon in enumerate(subject.spec.horizons):
         returns = _Returns(subject, horizon)
         for kind, direction, mask in subject.groups():
-            for place, (sample, part) in enumerate(samples.items()):
-                row = returns.row(mask & part, direction, rng=subject.rng(kind, direction + 1, number, place))
-                yield {"kind": kind.name, "direction": direction, "horizon": horizon, "sample": sample, **row}
+            for place, (name, sample) in enumerate(samples.items()):
+                row = returns.row(mask, direction, sample, rng=subject.rng(kind, direction + 1, number, place))
+                yield {"kind": kind.name, "direction": direction, "horizon": horizon, "sample": name, **row}
 
 
 def _condition_rows(subject: _Subject, labels: Mapping[str, NDArray[np.object_]]) -> Iterator[dict[str, Any]]:
+    whole = _whole_range(subject)
     for number, horizon in enumerate(subject.spec.horizons):
         returns = _Returns(subject, horizon)
         for kind, direction, mask in subject.groups():
             for place, (condition, label) in enumerate(labels.items()):
                 for order, value in enumerate(sorted(set(label[mask].tolist()) - {""})):
                     rng = subject.rng(kind, direction + 1, number, place, order, 1)
-                    row = returns.row(mask & (label == value), direction, rng=rng)
+                    row = returns.row(mask & (label == value), direction, whole, rng=rng)
                     yield {
                         "kind": kind.name, "direction": direction, "horizon": horizon,
                         "condition": condition, "value": value, **row,
@@ -200,15 +219,18 @@ class _Returns:
     """Forward returns over one horizon, and the null that belongs to them."""
 
     def __init__(self, subject: _Subject, horizon: int) -> None:
-        in_atr, fraction = forward_returns(subject.candles, subject.atr, horizon)
-        self._subject = subject
-        self._in_atr, self._fraction = in_atr[subject.first :], fraction[subject.first :]
+        self._subject, self._horizon = subject, horizon
+        self._in_atr, self._fraction = forward_returns(subject.candles, subject.atr, horizon)
 
-    def row(self, mask: NDArray[np.bool_], direction: int, *, rng: np.random.Generator) -> dict[str, Any]:
-        """Return the statistics of the masked signals whose whole horizon is stored."""
+    def row(
+        self, mask: NDArray[np.bool_], direction: int, sample: _Sample, *, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Return the statistics of the masked signals whose whole horizon lies in the sample, as their null does."""
         subject = self._subject
-        at = subject.confirm[mask] - subject.first
-        at = at[at < len(self._in_atr)]
+        inside = slice(sample.first, max(sample.first, sample.end - self._horizon))
+        in_atr, fraction = self._in_atr[inside], self._fraction[inside]
+        at = subject.confirm[mask & sample.mask] - sample.first
+        at = at[at < len(in_atr)]
         n = len(at)
         row: dict[str, Any] = {
             "n": n, "mean_atr": None, "mean_pct": None, "hit_rate": None, "hit_low": None, "hit_high": None,
@@ -216,19 +238,19 @@ class _Returns:
         }  # fmt: skip
         if n == 0:
             return row
-        gained = direction * self._in_atr[at]
+        gained = direction * in_atr[at]
         hits = int((gained > 0).sum())
         interval = wilson(hits, n)
         row |= {
             "mean_atr": float(gained.mean()),
-            "mean_pct": 100 * float((direction * self._fraction[at]).mean()),
+            "mean_pct": 100 * float((direction * fraction[at]).mean()),
             "hit_rate": hits / n,
             "hit_low": interval[0] if interval else None,
             "hit_high": interval[1] if interval else None,
         }
         if n >= ENOUGH:
-            shifts = rng.integers(1, len(self._in_atr), subject.spec.draws)
-            found = judge(direction * shifted_means(self._in_atr, at, shifts), row["mean_atr"])
+            shifts = rng.integers(1, len(in_atr), subject.spec.draws)
+            found = judge(direction * shifted_means(in_atr, at, shifts), row["mean_atr"])
             row |= {
                 "drift_atr": found.drift, "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
             }  # fmt: skip

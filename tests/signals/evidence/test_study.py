@@ -11,6 +11,7 @@ from markets.errors import InvalidInputError, NoCandlesError
 from markets.series import Timeframe
 from signals.engine import Detector, Kind, Params
 from signals.evidence import EvidenceSpec, study
+from signals.evidence.outcomes import average_true_ranges
 from signals.evidence.study import ENOUGH
 from tests.factories import walk
 
@@ -107,13 +108,61 @@ def test_mean_returns_agree_with_their_definition() -> None:
 
 
 def test_a_split_gives_the_parts_before_and_after_it() -> None:
-    candles = walk(15, 4_000)
-    rows = study(candles, Timeframe.M1, EvidenceSpec(horizons=(4,), split=int(candles.open_time[2_500]))).rows
-    by_sample = {(row["kind"], row["direction"], row["sample"]): row["n"] for row in rows}
-    for kind, direction, sample in by_sample:
-        if sample == "all":
-            parts = by_sample[kind, direction, "in"] + by_sample[kind, direction, "out"]
-            assert parts == by_sample[kind, direction, "all"]
+    """Whose horizon reaches over the split is in neither part: its outcome is known only out of sample."""
+    candles, horizon, turn = walk(15, 4_000), 24, 2_500
+    spec = EvidenceSpec(horizons=(horizon,), split=int(candles.open_time[turn]))
+    by_sample = {
+        (row["kind"], row["direction"], row["sample"]): row["n"] for row in study(candles, Timeframe.M1, spec).rows
+    }
+    table = Detector(Params()).run(candles).table
+    for kind in Kind:
+        for direction in (1, -1):
+            at = table.rows["confirm_idx"][(table.rows["kind"] == kind) & (table.rows["direction"] == direction)]
+            assert by_sample[kind.name, direction, "in"] == int((at + horizon < turn).sum())
+            assert by_sample[kind.name, direction, "out"] == int(((at >= turn) & (at + horizon < 4_000)).sum())
+            assert by_sample[kind.name, direction, "all"] == int((at + horizon < 4_000).sum())
+
+
+def test_a_split_outside_the_range_leaves_one_part_empty() -> None:
+    candles = walk(15, 2_000)
+    start, after = int(candles.open_time[500]), int(candles.open_time[-1]) + 60_000
+    for split, empty, full in ((start, "in", "out"), (0, "in", "out"), (after, "out", "in")):
+        rows = study(candles, Timeframe.M1, EvidenceSpec(horizons=(4, 900), start=start, split=split)).rows
+        assert {row["n"] for row in rows if row["sample"] == empty} == {0}
+        everything = [row | {"sample": full, "q_value": None} for row in rows if row["sample"] == "all"]
+        parts = [row for row in rows if row["sample"] == full]
+        assert [row["mean_atr"] for row in parts] == [row["mean_atr"] for row in everything]
+
+
+def with_turn(candles: Candles, *, drift_size: float) -> Candles:
+    """Bend a walk so that it rises by ``drift_size`` a candle up to its middle, and falls by as much after it."""
+    n = len(candles)
+    steps = np.where(np.arange(n) < n // 2, drift_size, -drift_size)
+    offset = steps.cumsum()
+    open_, close = candles.open + offset - steps, candles.close + offset
+    high, low = np.maximum(candles.high + offset, open_), np.minimum(candles.low + offset, open_)
+    return Candles(candles.open_time, open_, high, low, close, candles.volume)
+
+
+def test_each_side_of_a_split_is_judged_by_its_own_market() -> None:
+    """A market that turns at the split gave buyers before it its rise, and after it its fall; neither is an edge."""
+    horizon, per_candle = 48, 0.02
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for seed in range(TABLES):
+        plain = walk(seed, 5_000)
+        width = float(average_true_ranges(plain).mean())
+        market = with_turn(plain, drift_size=per_candle * width)
+        spec = EvidenceSpec(horizons=(horizon,), draws=200, seed=seed, split=int(market.open_time[2_500]))
+        for row in study(market, Timeframe.M1, spec).rows:
+            if row["p_value"] is not None and row["sample"] != "all":
+                found.setdefault((row["sample"], row["direction"]), []).append((row["drift_atr"], row["p_value"]))
+    for (sample, direction), rows in found.items():
+        drift, share = np.mean([drift for drift, _ in rows]), np.mean([p < 0.05 for _, p in rows])
+        told = direction * per_candle * horizon * (1 if sample == "in" else -1)
+        print(f"{sample} {direction:+d}: {len(rows)} tables, drift {drift:+.3f} of {told:+.3f}, p < 0.05 {share:.4f}")
+        assert len(rows) > TABLES
+        assert drift == pytest.approx(told, abs=0.2)
+        assert 0.02 <= share <= 0.08
 
 
 def test_the_same_seed_gives_the_same_tables_and_they_fit_in_json() -> None:
