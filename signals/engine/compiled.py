@@ -30,7 +30,9 @@ _load_without_blas()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_ENGINES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "*", "engine", "*.py")
+_APPS = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+# The rooms whose modules hold compiled functions, or constants that become part of their machine code.
+_ROOMS = ("engine", "evidence")
 
 _OPTIONS: dict[str, Any] = {
     # No fastmath and no parallel: the order of additions is part of the definition.
@@ -46,7 +48,7 @@ _PART_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfu
 
 
 class EngineCacheLocator:
-    """Keeps machine code where numba would, and drops it when any engine module changes.
+    """Keeps machine code where numba would, and drops it when any of the modules it may be made of changes.
 
     Numba itself looks only at the file of the compiled entry, so a change in a part that lives in another
     module would go unnoticed and give stale results.
@@ -59,7 +61,7 @@ class EngineCacheLocator:
         return getattr(self._locator, name)
 
     def get_source_stamp(self) -> str:
-        return _engines_digest()
+        return _sources_digest()
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> Self | None:
@@ -70,10 +72,15 @@ class EngineCacheLocator:
         return None
 
 
+def sources() -> list[str]:
+    """Return the paths of all modules that machine code may be made of."""
+    return sorted(path for room in _ROOMS for path in glob.glob(os.path.join(_APPS, "*", room, "*.py")))
+
+
 @cache
-def _engines_digest() -> str:
+def _sources_digest() -> str:
     digest = hashlib.sha256()
-    for path in sorted(glob.glob(_ENGINES)):
+    for path in sources():
         with open(path, "rb") as source:
             digest.update(source.read())
     return digest.hexdigest()
