@@ -92,7 +92,7 @@ def first_passages(
     stop
         Stop prices, shape (n,), quote currency; R is their distance from the entry.
     horizon
-        Candles over which the excursions are taken.
+        Candles over which the excursions are taken, be they more or fewer than decide the passage.
 
     Notes
     -----
@@ -124,8 +124,10 @@ def _walk_one(prices: Any, trade: Any, found: Any, i: int, limits: tuple[int, in
     first, direction, risk = trade
     reached, is_stopped, mae, mfe = found
     best, is_over = 0, False
-    for t in range(first, min(first + limits[1], len(open_))):
-        is_inside = t < first + limits[0]
+    horizon, last = limits
+    for t in range(first, min(first + max(horizon, last), len(open_))):
+        is_inside = t < first + horizon
+        is_over = is_over or t >= first + last
         if is_over and not is_inside:
             break
         gain = (high[t] - open_[first]) if direction > 0 else (open_[first] - low[t])

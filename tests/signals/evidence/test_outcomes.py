@@ -49,6 +49,16 @@ def test_excursions_are_the_worst_and_the_best_of_the_horizon() -> None:
     assert trade([(100, 101, 99, 100), (100, 105, 99.5, 104)])[1:] == (0.5, 2.5)
 
 
+def test_a_horizon_longer_than_a_passage_takes_its_excursions_to_the_end() -> None:
+    """What comes after the 500 candles of a passage still counts as an excursion, and no more as a target or stop."""
+    rows = [(100.0, 101.0, 99.5, 100.0)] * 700
+    rows[600], rows[650] = (100, 109, 99.5, 100), (100, 101, 96, 100)
+    assert trade(rows) == (UNDECIDED, 2.0, 4.5)
+    assert trade(rows[:600]) == (UNDECIDED, 0.25, 0.5)
+    rows[400] = (100, 103, 99.5, 100)
+    assert trade(rows) == (1, 2.0, 4.5)
+
+
 def test_the_average_true_range_is_the_engines_own() -> None:
     candles = walk(5, 60)
     atr = average_true_ranges(candles, 14)
