@@ -301,9 +301,8 @@ def _stops(subject: _Subject) -> FloatArray:
 def _zone_rows(subject: _Subject) -> Iterator[dict[str, Any]]:
     for kind, direction, mask in subject.groups():
         if kind in ZONE_KINDS:
-            rate = hold_rate(
-                subject.candles, subject.table.rows[mask], subject.atr, rng=subject.rng(kind, direction + 1, 2)
-            )
+            rng = subject.rng(kind, direction + 1, 2)
+            rate = hold_rate(subject.candles, subject.table.rows[mask], subject.atr, first=subject.first, rng=rng)
             yield {"kind": kind.name, "direction": direction, **asdict(rate), "enough": rate.touched >= ENOUGH}
 
 

@@ -33,18 +33,23 @@ class HoldRate:
     random_rate: float | None
 
 
-def hold_rate(candles: Candles, rows: RecordArray, atr: FloatArray, *, rng: np.random.Generator) -> HoldRate:
-    """Compare the zones ``rows`` with twins: each moved to random candles, edges kept in ATR from the close."""
+def hold_rate(
+    candles: Candles, rows: RecordArray, atr: FloatArray, *, first: int = 0, rng: np.random.Generator
+) -> HoldRate:
+    """Compare the zones ``rows`` with twins: each moved to random candles, edges kept in ATR from the close.
+
+    Zones and twins lie at or after the candle ``first``, and what becomes of them is stored in full.
+    """
     confirm = rows["confirm_idx"].astype(np.int64)
-    usable = (confirm + REACH_BARS + HOLD_BARS < len(candles)) & (atr[confirm] > 0)
+    end = len(candles) - REACH_BARS - HOLD_BARS
+    usable = (confirm >= first) & (confirm < end) & (atr[confirm] > 0)
     confirm, rows = confirm[usable], rows[usable]
     direction = rows["direction"].astype(np.int64)
     own = _outcomes(candles, confirm, direction, rows["top"].copy(), rows["bottom"].copy())
-    last = len(candles) - REACH_BARS - HOLD_BARS - 1
-    if not len(confirm) or last < 1:
+    if not len(confirm):
         return HoldRate(0, 0, None, None, None, None)
     twin_of = np.repeat(np.arange(len(confirm)), _TWINS)
-    at = rng.integers(0, last, len(twin_of))
+    at = rng.integers(first, end, len(twin_of))
     scale = atr[at] / atr[confirm][twin_of]
     edges = [
         candles.close[at] + (rows[name][twin_of] - candles.close[confirm][twin_of]) * scale

@@ -134,11 +134,12 @@ def test_a_split_outside_the_range_leaves_one_part_empty() -> None:
         assert [row["mean_atr"] for row in parts] == [row["mean_atr"] for row in everything]
 
 
-def with_turn(candles: Candles, *, drift_size: float) -> Candles:
-    """Bend a walk so that it rises by ``drift_size`` a candle up to its middle, and falls by as much after it."""
+def with_drifts(candles: Candles, *, before: float, after: float) -> Candles:
+    """Bend a walk so that it drifts by ``before`` a candle up to its middle, and by ``after`` from there on."""
     n = len(candles)
-    steps = np.where(np.arange(n) < n // 2, drift_size, -drift_size)
+    steps = np.where(np.arange(n) < n // 2, before, after)
     offset = steps.cumsum()
+    offset -= min(0.0, float(offset.min()))  # no price below the walk's own
     open_, close = candles.open + offset - steps, candles.close + offset
     high, low = np.maximum(candles.high + offset, open_), np.minimum(candles.low + offset, open_)
     return Candles(candles.open_time, open_, high, low, close, candles.volume)
@@ -150,8 +151,8 @@ def test_each_side_of_a_split_is_judged_by_its_own_market() -> None:
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for seed in range(TABLES):
         plain = walk(seed, 5_000)
-        width = float(average_true_ranges(plain).mean())
-        market = with_turn(plain, drift_size=per_candle * width)
+        drift_size = per_candle * float(average_true_ranges(plain).mean())
+        market = with_drifts(plain, before=drift_size, after=-drift_size)
         spec = EvidenceSpec(horizons=(horizon,), draws=200, seed=seed, split=int(market.open_time[2_500]))
         for row in study(market, Timeframe.M1, spec).rows:
             if row["p_value"] is not None and row["sample"] != "all":
@@ -163,6 +164,15 @@ def test_each_side_of_a_split_is_judged_by_its_own_market() -> None:
         assert len(rows) > TABLES
         assert drift == pytest.approx(told, abs=0.2)
         assert 0.02 <= share <= 0.08
+
+
+def test_random_zones_come_from_the_range_alone() -> None:
+    """A market that broke every bullish zone before the range says nothing of the zones in it."""
+    market = with_drifts(walk(21, 60_000), before=-1.0, after=0.0)
+    for zones in study(market, Timeframe.M1, EvidenceSpec(start=int(market.open_time[30_000]), horizons=(4,))).zones:
+        print(f"{zones['kind']} {zones['direction']:+d}: {zones['rate']:.3f}, random {zones['random_rate']:.3f}")
+        assert zones["touched"] > 200
+        assert zones["rate"] == pytest.approx(zones["random_rate"], abs=0.05)
 
 
 def test_the_same_seed_gives_the_same_tables_and_they_fit_in_json() -> None:
