@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from markets.candles import Candles
 from markets.errors import NoCandlesError, TooLargeError
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
+from markets.store import digest_of
 from signals.engine import DETECTOR_VERSION, Kind, scale_params
 from signals.evidence import Evidence, EvidenceSpec, study
 from signals.evidence.study import Report, SignalName
@@ -36,12 +37,16 @@ def study_series(
     candles = store.read(series, start=None, end=spec.end)
     if not len(candles):
         raise NoCandlesError(f"nothing is stored of {series} in the range")
-    higher: dict[Timeframe, Candles] = {}
-    if spec.with_conditions:
-        above = (each for each in Timeframe if each.minutes > series.timeframe.minutes)
-        read = {each: store.read(SeriesKey(series.symbol, each), start=None, end=spec.end) for each in above}
-        higher = {each: stored for each, stored in read.items() if len(stored)}
-    return study(candles, series.timeframe, spec, higher=higher, among=among, report=report)
+    return study(candles, series.timeframe, spec, higher=_higher(series, spec), among=among, report=report)
+
+
+def _higher(series: SeriesKey, spec: EvidenceSpec) -> dict[Timeframe, Candles]:
+    """Return what is stored of the pair's higher timeframes where the study's conditions read them."""
+    if not spec.with_conditions:
+        return {}
+    above = (each for each in Timeframe if each.minutes > series.timeframe.minutes)
+    read = {each: candle_store().read(SeriesKey(series.symbol, each), start=None, end=spec.end) for each in above}
+    return {each: stored for each, stored in read.items() if len(stored)}
 
 
 def study_now(series: SeriesKey, spec: EvidenceSpec) -> dict[str, Any]:
@@ -61,7 +66,9 @@ def study_now(series: SeriesKey, spec: EvidenceSpec) -> dict[str, Any]:
             f"{count:,} candles are more than the {MAX_CANDLES_NOW:,} a request may ask for; POST it as a job",
             field="to",
         )
-    key = _cache_key(series, spec, digest=store.digest(series, start=None, end=end))
+    digests = [store.digest(series, start=None, end=end)]
+    digests += [f"{each}:{digest_of(candles)}" for each, candles in _higher(series, spec).items()]
+    key = _cache_key(series, spec, digests)
     try:
         kept = cache.get(key)
     except (RedisError, OSError):
@@ -73,8 +80,8 @@ def study_now(series: SeriesKey, spec: EvidenceSpec) -> dict[str, Any]:
     return found
 
 
-def _cache_key(series: SeriesKey, spec: EvidenceSpec, *, digest: str) -> str:
-    asked = json.dumps([str(series), digest, DETECTOR_VERSION, asdict(spec)], sort_keys=True)
+def _cache_key(series: SeriesKey, spec: EvidenceSpec, digests: Sequence[str]) -> str:
+    asked = json.dumps([str(series), digests, DETECTOR_VERSION, asdict(spec)], sort_keys=True)
     return f"evidence:{hashlib.sha256(asked.encode()).hexdigest()}"
 
 

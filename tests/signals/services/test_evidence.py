@@ -73,6 +73,19 @@ def test_the_same_question_is_answered_from_the_cache_until_the_candles_change(
     assert again["provenance"]["candles"] == COUNT + 10
 
 
+def test_candles_of_a_higher_timeframe_change_an_answer_with_conditions(series: SeriesKey) -> None:
+    cache.clear()
+    spec = EvidenceSpec(draws=100, with_conditions=True)
+
+    def conditions() -> set[str]:
+        return {row["condition"] for row in evidence.study_now(series, spec)["conditions"]}
+
+    assert "trend 4h" not in conditions()
+    hours = SeriesKey(series.symbol, Timeframe.H4)
+    candle_store().merge(hours, walk(6, 100, timeframe=Timeframe.H4), source=Source.FILE)
+    assert "trend 4h" in conditions()
+
+
 def test_the_command_prints_the_table_and_json(series: SeriesKey, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["evidence", "--symbol", series.symbol, "--timeframe", "15m", "--draws", "100", "--horizons", "4,12"]
     call_command(*asked)
