@@ -4,6 +4,7 @@ All signals of a row are moved together around the circle of the range. Their di
 clustering stay, only their tie to the prices is cut.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,23 @@ from signals.evidence.outcomes import IndexArray
 
 _SIGMAS = 1.959963984540054  # of a 95 % interval
 
+# Signals moved between two reports: a fraction of a second, whatever the length of a series.
+_MOVES_A_REPORT = 100_000_000
 
-def shifted_means(outcomes: FloatArray, at: IndexArray, shifts: IndexArray) -> FloatArray:
-    """Return the mean of ``outcomes``, shape (m,), at the candles ``at`` moved by each shift around the circle."""
+
+def shifted_means(
+    outcomes: FloatArray, at: IndexArray, shifts: IndexArray, tell: Callable[[], None] = lambda: None
+) -> FloatArray:
+    """Return the mean of ``outcomes``, shape (m,), at the candles ``at`` moved by each shift around the circle.
+
+    ``tell`` is called now and then, and may raise to stop.
+    """
     means = np.empty(len(shifts))
-    _shift(means, outcomes, at, shifts)
+    step = max(1, _MOVES_A_REPORT // max(1, len(at)))
+    for start in range(0, len(shifts), step):
+        tell()
+        part = slice(start, start + step)
+        _shift(means[part], outcomes, at, shifts[part])
     return means
 
 

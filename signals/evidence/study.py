@@ -106,19 +106,34 @@ def study(
     if among is not None:
         table = _only(table, among)
     subject = _Subject(candles, timeframe, spec, table, average_true_ranges(candles, spec.params.atr_period), first)
-    report(0.1, "forward returns")
-    rows = list(_return_rows(subject, _samples(subject)))
-    report(0.5, "first passages")
-    passages = list(_passage_rows(subject))
-    report(0.7, "zones")
-    zones = list(_zone_rows(subject))
+    groups, horizons = 2 * len(Kind), len(spec.horizons)
+    rows = list(
+        _return_rows(subject, _samples(subject), _Progress(report, "forward returns", 0.1, 0.5, groups * horizons))
+    )
+    passages = list(_passage_rows(subject, _Progress(report, "first passages", 0.5, 0.6, groups)))
+    zones = list(_zone_rows(subject, _Progress(report, "zones", 0.6, 0.7, groups)))
     conditions: list[dict[str, Any]] = []
     if spec.with_conditions:
-        report(0.8, "conditions")
+        progress = _Progress(report, "conditions", 0.7, 1.0, groups * horizons)
         labels = all_conditions(table, candles, subject.atr, timeframe, higher or {})
-        conditions = list(_condition_rows(subject, labels))
+        conditions = list(_condition_rows(subject, labels, progress))
     _adjust([*rows, *conditions])
     return Evidence(rows, passages, zones, conditions, _provenance(subject))
+
+
+class _Progress:
+    """Reports how far one stage of a study is, by the groups of signals done; each report may end the study."""
+
+    def __init__(self, report: Report, stage: str, first: float, last: float, groups: int) -> None:
+        self._report, self._stage, self._fraction, self._step = report, stage, first, (last - first) / groups
+        self.tell()
+
+    def tell(self) -> None:
+        self._report(self._fraction, self._stage)
+
+    def next_group(self) -> None:
+        self._fraction += self._step
+        self.tell()
 
 
 def _only(table: SignalTable, names: Collection[SignalName]) -> SignalTable:
@@ -191,19 +206,22 @@ def _samples(subject: _Subject) -> dict[str, _Sample]:
     }
 
 
-def _return_rows(subject: _Subject, samples: Mapping[str, _Sample]) -> Iterator[dict[str, Any]]:
+def _return_rows(subject: _Subject, samples: Mapping[str, _Sample], progress: _Progress) -> Iterator[dict[str, Any]]:
     for number, horizon in enumerate(subject.spec.horizons):
-        returns = _Returns(subject, horizon)
+        returns = _Returns(subject, horizon, progress)
         for kind, direction, mask in subject.groups():
             for place, (name, sample) in enumerate(samples.items()):
                 row = returns.row(mask, direction, sample, rng=subject.rng(kind, direction + 1, number, place))
                 yield {"kind": kind.name, "direction": direction, "horizon": horizon, "sample": name, **row}
+            progress.next_group()
 
 
-def _condition_rows(subject: _Subject, labels: Mapping[str, NDArray[np.object_]]) -> Iterator[dict[str, Any]]:
+def _condition_rows(
+    subject: _Subject, labels: Mapping[str, NDArray[np.object_]], progress: _Progress
+) -> Iterator[dict[str, Any]]:
     whole = _whole_range(subject)
     for number, horizon in enumerate(subject.spec.horizons):
-        returns = _Returns(subject, horizon)
+        returns = _Returns(subject, horizon, progress)
         for kind, direction, mask in subject.groups():
             for place, (condition, label) in enumerate(labels.items()):
                 for order, value in enumerate(sorted(set(label[mask].tolist()) - {""})):
@@ -213,19 +231,21 @@ def _condition_rows(subject: _Subject, labels: Mapping[str, NDArray[np.object_]]
                         "kind": kind.name, "direction": direction, "horizon": horizon,
                         "condition": condition, "value": value, **row,
                     }  # fmt: skip
+            progress.next_group()
 
 
 class _Returns:
     """Forward returns over one horizon, and the null that belongs to them."""
 
-    def __init__(self, subject: _Subject, horizon: int) -> None:
-        self._subject, self._horizon = subject, horizon
+    def __init__(self, subject: _Subject, horizon: int, progress: _Progress) -> None:
+        self._subject, self._horizon, self._progress = subject, horizon, progress
         self._in_atr, self._fraction = forward_returns(subject.candles, subject.atr, horizon)
 
     def row(
         self, mask: NDArray[np.bool_], direction: int, sample: _Sample, *, rng: np.random.Generator
     ) -> dict[str, Any]:
         """Return the statistics of the masked signals whose whole horizon lies in the sample, as their null does."""
+        self._progress.tell()
         subject = self._subject
         inside = slice(sample.first, max(sample.first, sample.end - self._horizon))
         in_atr, fraction = self._in_atr[inside], self._fraction[inside]
@@ -250,7 +270,7 @@ class _Returns:
         }
         if n >= ENOUGH:
             shifts = rng.integers(1, len(in_atr), subject.spec.draws)
-            found = judge(direction * shifted_means(in_atr, at, shifts), row["mean_atr"])
+            found = judge(direction * shifted_means(in_atr, at, shifts, self._progress.tell), row["mean_atr"])
             row |= {
                 "drift_atr": found.drift, "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
             }  # fmt: skip
@@ -263,7 +283,7 @@ def _adjust(rows: list[dict[str, Any]]) -> None:
         row["q_value"] = q_value
 
 
-def _passage_rows(subject: _Subject) -> Iterator[dict[str, Any]]:
+def _passage_rows(subject: _Subject, progress: _Progress) -> Iterator[dict[str, Any]]:
     stops, horizon = _stops(subject), max(subject.spec.horizons)
     for kind, direction, mask in subject.groups():
         walked = first_passages(
@@ -287,6 +307,7 @@ def _passage_rows(subject: _Subject) -> Iterator[dict[str, Any]]:
         row["mfe_r_p50"] = float(np.median(walked.mfe_r)) if has_any else None
         row["enough"] = row["n"] >= ENOUGH
         yield row
+        progress.next_group()
 
 
 def _stops(subject: _Subject) -> FloatArray:
@@ -298,12 +319,13 @@ def _stops(subject: _Subject) -> FloatArray:
     return np.where(has_own, far, by_width)
 
 
-def _zone_rows(subject: _Subject) -> Iterator[dict[str, Any]]:
+def _zone_rows(subject: _Subject, progress: _Progress) -> Iterator[dict[str, Any]]:
     for kind, direction, mask in subject.groups():
         if kind in ZONE_KINDS:
             rng = subject.rng(kind, direction + 1, 2)
             rate = hold_rate(subject.candles, subject.table.rows[mask], subject.atr, first=subject.first, rng=rng)
             yield {"kind": kind.name, "direction": direction, **asdict(rate), "enough": rate.touched >= ENOUGH}
+        progress.next_group()
 
 
 def _provenance(subject: _Subject) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import json
 import os
+from typing import Any
 
 import numpy as np
 import pytest
 
 from markets.candles import Candle, Candles
-from markets.errors import InvalidInputError, NoCandlesError
+from markets.errors import InvalidInputError, JobCancelledError, NoCandlesError
 from markets.series import Timeframe
 from signals.engine import Detector, Kind, Params
 from signals.evidence import EvidenceSpec, study
@@ -198,6 +199,40 @@ def test_q_values_correct_for_all_that_was_looked_at() -> None:
 def test_a_spec_out_of_range_is_an_error(values: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
         EvidenceSpec(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stage", "low", "high"),
+    [("forward returns", 0.1, 0.5), ("first passages", 0.5, 0.6), ("zones", 0.6, 0.7), ("conditions", 0.7, 1.0)],
+)
+def test_a_study_can_be_ended_amid_each_stage(stage: str, low: float, high: float) -> None:
+    reports = []
+
+    def report(fraction: float, now: str) -> None:
+        reports.append((fraction, now))
+        if now == stage and low + 0.3 * (high - low) < fraction < high - 0.3 * (high - low):
+            raise JobCancelledError("enough")
+
+    with pytest.raises(JobCancelledError):
+        study(walk(19, 2_000), Timeframe.M1, EvidenceSpec(with_conditions=True, draws=100), report=report)
+    assert [fraction for fraction, _ in reports] == sorted(fraction for fraction, _ in reports)
+
+
+def test_a_row_of_many_draws_reports_between_them_and_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    candles, spec = walk(20, 3_000), EvidenceSpec(horizons=(4,), draws=1_000)
+    counts = []
+
+    def rows() -> list[dict[str, Any]]:
+        reports: list[float] = []
+        found = study(candles, Timeframe.M1, spec, report=lambda fraction, stage: reports.append(fraction))
+        counts.append(len(reports))
+        return found.rows
+
+    at_once = rows()
+    monkeypatch.setattr("signals.evidence.nulls._MOVES_A_REPORT", 10_000)
+    assert rows() == at_once
+    told = sum(row["n"] for row in at_once if row["enough"])
+    assert counts[1] - counts[0] == pytest.approx(told * spec.draws / 10_000, rel=0.05)
 
 
 def test_a_range_without_candles_is_an_error() -> None:
