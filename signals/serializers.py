@@ -11,6 +11,7 @@ from rest_framework import serializers
 from markets.moments import iso
 from markets.serializers import (
     FORMATS,
+    JobSerializer,
     NumberField,
     QuerySerializer,
     RangeQuery,
@@ -22,6 +23,7 @@ from markets.serializers import (
 from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Kind, scale_params
 from signals.evidence import EvidenceSpec
+from signals.models import Study
 from signals.selectors import SignalFilter
 from signals.services import SignalRow
 
@@ -220,3 +222,11 @@ class EvidenceQuery(RangeQuery):
             "conditions": spec.with_conditions,
         }
         return {name: value for name, value in told.items() if value is not None}
+
+
+class StudyRowSerializer(JobSerializer):
+    """A study in a list: without its tables, which are long, so that a page of studies stays small."""
+
+    class Meta:
+        model = Study
+        fields = tuple(name for name in JobSerializer.Meta.fields if name != "metrics")

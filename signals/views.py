@@ -199,7 +199,8 @@ def signal(request: HttpRequest, signal_id: str) -> HttpResponse:
 def evidence(request: HttpRequest) -> HttpResponse:
     """What signals were worth: a study made now, or as a job that POST asks for."""
     form = StudyForm(_asked(request))
-    context: dict[str, Any] = {"form": form, "studies": visible(request, Study.objects.all())[:_STUDIES_SHOWN]}
+    studies = visible(request, Study.objects.defer("result"))[:_STUDIES_SHOWN]
+    context: dict[str, Any] = {"form": form, "studies": studies}
     if form.is_bound and form.is_valid():
         try:
             if request.method == "POST":

@@ -2,7 +2,8 @@
 
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -10,7 +11,6 @@ from rest_framework.views import APIView
 from markets.api.answers import json_answer
 from markets.api.jobs import (
     IDEMPOTENCY,
-    JOB_PAGE,
     JobQuery,
     cancel_job,
     find_job,
@@ -21,9 +21,13 @@ from markets.api.jobs import (
 from markets.selectors import require_pair
 from markets.serializers import JobSerializer
 from signals.models import Study
-from signals.serializers import EvidenceQuery, TrackRecordQuery
+from signals.serializers import EvidenceQuery, StudyRowSerializer, TrackRecordQuery
 from signals.services.evidence import study_now, track_record_json
 from signals.tasks import submit_study
+
+_STUDY_PAGE = inline_serializer(
+    "Studies", {"next": serializers.CharField(allow_null=True), "results": StudyRowSerializer(many=True)}
+)
 
 
 class EvidenceView(APIView):
@@ -50,11 +54,11 @@ class TrackRecordView(APIView):
 
 
 class StudyListView(APIView):
-    """Studies, newest first; POST asks for one."""
+    """Studies, newest first, without their tables; POST asks for one."""
 
-    @extend_schema(operation_id="studies", parameters=[JobQuery], responses=JOB_PAGE)
+    @extend_schema(operation_id="studies", parameters=[JobQuery], responses=_STUDY_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, Study.objects.all())))
+        return Response(job_page(request, visible_jobs(request, Study.objects.defer("result")), StudyRowSerializer))
 
     @extend_schema(
         operation_id="submit_study", request=EvidenceQuery, responses={202: JobSerializer}, parameters=[IDEMPOTENCY]

@@ -6,7 +6,9 @@ import pytest
 from django.core.cache import cache
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from markets.errors import NoCandlesError, TooLargeError
@@ -135,6 +137,24 @@ def test_the_api_answers_now_and_by_job(
     assert done["state"] == "done"
     assert done["metrics"]["rows"] == now.json()["rows"]
     assert client.post(f"{answer['Location']}cancel").status_code == 409
+
+
+def test_a_list_of_studies_tells_no_tables_and_reads_none(series: SeriesKey, client: Client) -> None:
+    spec = {"symbol": series.symbol, "timeframe": "15m", "draws": 100}
+    counts = []
+    for _ in range(2):
+        run_study(submit_study(Study(symbol=series.symbol, timeframe="15m", spec=spec)).pk)
+        with CaptureQueriesContext(connection) as queries:
+            told = client.get("/api/v1/studies/").json()["results"]
+        assert [row["state"] for row in told] == ["done"] * len(told)
+        assert all("metrics" not in row and row["spec"] == spec for row in told)
+        assert not any('"result"' in query["sql"] for query in queries)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+    with CaptureQueriesContext(connection) as queries:
+        assert f"#{told[0]['id']}" in client.get("/web/evidence").text
+    assert not any('"result"' in query["sql"] for query in queries)
+    assert client.get(f"/api/v1/studies/{told[0]['id']}/").json()["metrics"]["rows"]
 
 
 @pytest.mark.parametrize(
