@@ -31,7 +31,11 @@ _STUDY_PAGE = inline_serializer(
 
 
 class EvidenceView(APIView):
-    """The tables of one series, made now; up to 200,000 candles, more is for a job (POST /api/v1/studies/)."""
+    """The tables of one series, made now.
+
+    Up to 200,000 candles, and up to 6,000,000,000 of candles x horizons x draws, once more with a split and eleven
+    times more with conditions; more is for a job (POST /api/v1/studies/).
+    """
 
     @extend_schema(operation_id="evidence", parameters=[EvidenceQuery], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponseBase:

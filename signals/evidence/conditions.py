@@ -12,6 +12,9 @@ from signals.evidence.outcomes import IndexArray
 
 Labels = NDArray[np.object_]
 
+# Splits of one study at most: five of the series' own, and the trend of each timeframe above the lowest.
+MOST_CONDITIONS = 5 + len(Timeframe) - 1
+
 _HOUR = 3_600_000
 _SWEEP_BARS = 20
 _REGIME_BARS = 500

@@ -21,6 +21,8 @@ from signals.models import PublishedSignal
 
 # What a request may ask to be done while it waits; more is a job.
 MAX_CANDLES_NOW = 200_000
+# Some seconds, and somewhat more than the page of evidence asks of so many candles, with a split and conditions.
+MAX_MOVES_NOW = 6_000_000_000
 
 _KEPT_SECONDS = 3_600
 
@@ -65,6 +67,15 @@ def study_now(series: SeriesKey, spec: EvidenceSpec) -> dict[str, Any]:
         raise TooLargeError(
             f"{count:,} candles are more than the {MAX_CANDLES_NOW:,} a request may ask for; POST it as a job",
             field="to",
+        )
+    studied = count if spec.start is None else min(count, max(0, (end - spec.start) // series.timeframe.milliseconds))
+    if spec.moves(studied) > MAX_MOVES_NOW:
+        conditions = " with conditions" if spec.with_conditions else ""
+        raise TooLargeError(
+            f"{studied:,} candles, {len(spec.horizons)} horizons and {spec.draws:,} draws{conditions} are"
+            f" {spec.moves(studied):,} moves of a signal, more than the {MAX_MOVES_NOW:,} a request may ask for;"
+            " ask for fewer draws or POST it as a job",
+            field="draws",
         )
     digests = [store.digest(series, start=None, end=end)]
     digests += [f"{each}:{digest_of(candles)}" for each, candles in _higher(series, spec).items()]

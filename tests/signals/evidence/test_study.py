@@ -12,6 +12,7 @@ from markets.errors import InvalidInputError, JobCancelledError, NoCandlesError
 from markets.series import Timeframe
 from signals.engine import Detector, Kind, Params
 from signals.evidence import EvidenceSpec, study
+from signals.evidence.conditions import MOST_CONDITIONS
 from signals.evidence.outcomes import average_true_ranges
 from signals.evidence.study import ENOUGH
 from tests.factories import walk
@@ -216,6 +217,17 @@ def test_a_study_can_be_ended_amid_each_stage(stage: str, low: float, high: floa
     with pytest.raises(JobCancelledError):
         study(walk(19, 2_000), Timeframe.M1, EvidenceSpec(with_conditions=True, draws=100), report=report)
     assert [fraction for fraction, _ in reports] == sorted(fraction for fraction, _ in reports)
+
+
+def test_a_study_of_minutes_has_the_most_conditions_and_one_of_days_no_more_than_its_own() -> None:
+    higher: dict[Timeframe, Candles] = {
+        each: walk(20, 50, timeframe=each) for each in Timeframe if each is not Timeframe.M1
+    }
+    spec = EvidenceSpec(horizons=(4,), draws=100, with_conditions=True)
+    found = study(walk(20, 1_000), Timeframe.M1, spec, higher=higher)
+    assert len({row["condition"] for row in found.conditions}) == MOST_CONDITIONS
+    alone = study(walk(20, 1_000), Timeframe.D1, spec)
+    assert len({row["condition"] for row in alone.conditions}) == MOST_CONDITIONS - len(higher)
 
 
 def test_a_row_of_many_draws_reports_between_them_and_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

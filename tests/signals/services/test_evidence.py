@@ -61,6 +61,31 @@ def test_a_range_too_large_for_a_request_names_the_cap(series: SeriesKey, monkey
     assert evidence.study_now(series, EvidenceSpec(draws=100, end=end))["provenance"]["candles"] == COUNT - 1
 
 
+def test_more_draws_than_a_request_may_ask_for_are_for_a_job(series: SeriesKey, client: Client) -> None:
+    asked = {
+        "symbol": series.symbol,
+        "timeframe": "15m",
+        "horizons": ",".join(str(each) for each in range(1, 13)),
+        "draws": "10000",
+        "conditions": "true",
+        "split": "2023-11-20",
+    }
+    answer = client.get("/api/v1/signals/evidence/", asked)
+    assert answer.status_code == 413
+    assert "6,000,000,000" in answer.json()["detail"]
+    assert "POST" in answer.json()["detail"]
+    assert list(answer.json()["errors"]) == ["draws"]
+    assert client.post("/api/v1/studies/", asked, content_type="application/json").status_code == 202
+    assert client.get("/api/v1/signals/evidence/", asked | {"draws": "100"}).status_code == 200
+    late = client.get("/api/v1/signals/evidence/", asked | {"from": "2023-12-20T00:00Z"})
+    assert late.status_code == 200
+
+
+def test_all_that_the_page_asks_is_answered_at_once() -> None:
+    largest = EvidenceSpec(split=0, with_conditions=True)
+    assert largest.moves(evidence.MAX_CANDLES_NOW) <= evidence.MAX_MOVES_NOW
+
+
 def test_the_same_question_is_answered_from_the_cache_until_the_candles_change(
     series: SeriesKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
