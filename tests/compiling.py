@@ -85,7 +85,7 @@ def _compile_all() -> None:
         detector.run(candles.first(1_000))
         detector.step(candles.candle(1_000))
     run(candles, BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "1m"}))
-    study(candles, Timeframe.M1, EvidenceSpec(horizons=(12,), draws=100))
+    study(candles, Timeframe.M1, EvidenceSpec(horizons=(12,), draws=100, with_conditions=True))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The circumstances a signal was confirmed in, as labels: what the tables are split by."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from markets.candles import Candles, FloatArray, TimeArray
 from markets.series import Timeframe
 from signals.engine import Detector, Kind, Params, SignalTable
+from signals.engine.compiled import entry
 from signals.evidence.outcomes import IndexArray
 
 Labels = NDArray[np.object_]
@@ -49,11 +51,28 @@ def session(confirmed_at: TimeArray) -> Labels:
 def volatility_regime(at: IndexArray, atr: FloatArray, close: FloatArray) -> Labels:
     """Label by ATR against its own median over the 500 candles before: calm or volatile; nothing later is read."""
     share = atr / close
-    label = np.empty(len(at), dtype=object)
-    for i, t in enumerate(at.tolist()):
-        past = share[max(0, t - _REGIME_BARS) : t + 1]
-        label[i] = "volatile" if share[t] > np.median(past) else "calm"
-    return label
+    medians = np.empty(len(share))
+    _fill_medians(medians, share, np.empty(_REGIME_BARS + 1))
+    return np.where(share[at] > medians[at], "volatile", "calm").astype(object)
+
+
+@entry
+def _fill_medians(medians: Any, values: Any, window: Any) -> None:
+    """Fill in the median of each value and those before it, as many as ``window`` holds; that is kept sorted."""
+    n = 0
+    for t in range(len(values)):
+        if n == len(window):
+            n -= 1
+            gone = np.searchsorted(window[: n + 1], values[t - len(window)])
+            for i in range(gone, n):
+                window[i] = window[i + 1]
+        i = n
+        while i > 0 and window[i - 1] > values[t]:
+            window[i] = window[i - 1]
+            i -= 1
+        window[i] = values[t]
+        n += 1
+        medians[t] = 0.5 * (window[(n - 1) // 2] + window[n // 2])
 
 
 def sweep_before(table: SignalTable) -> Labels:

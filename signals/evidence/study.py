@@ -174,13 +174,13 @@ class _Subject:
     def in_range(self) -> NDArray[np.bool_]:
         return self.confirm >= self.first
 
-    def groups(self) -> Iterator[tuple[Kind, int, NDArray[np.bool_]]]:
-        """Yield each kind and direction with the mask of its signals in the range."""
+    def groups(self) -> Iterator[tuple[Kind, int, IndexArray]]:
+        """Yield each kind and direction with the rows of its signals in the range."""
         inside = self.in_range()
         for kind in Kind:
             of_kind = inside & (self.table.rows["kind"] == kind)
             for direction in (1, -1):
-                yield kind, direction, of_kind & (self.direction == direction)
+                yield kind, direction, np.flatnonzero(of_kind & (self.direction == direction))
 
     def rng(self, *salt: int) -> np.random.Generator:
         """Return a generator of its own for each row, so that no row depends on which others are made."""
@@ -189,15 +189,14 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sample:
-    """A part of the range: the mask of its signals, and its candles from ``first`` up to ``end``."""
+    """A part of the range: its candles from ``first`` up to ``end``, and the signals confirmed there."""
 
-    mask: NDArray[np.bool_]
     first: int
     end: int
 
 
 def _whole_range(subject: _Subject) -> _Sample:
-    return _Sample(subject.in_range(), subject.first, len(subject.candles))
+    return _Sample(subject.first, len(subject.candles))
 
 
 def _samples(subject: _Subject) -> dict[str, _Sample]:
@@ -206,20 +205,15 @@ def _samples(subject: _Subject) -> dict[str, _Sample]:
     if subject.spec.split is None:
         return {"all": whole}
     turn = max(subject.first, int(np.searchsorted(subject.candles.open_time, subject.spec.split)))
-    is_after = subject.confirm >= turn
-    return {
-        "all": whole,
-        "in": _Sample(whole.mask & ~is_after, subject.first, turn),
-        "out": _Sample(whole.mask & is_after, turn, len(subject.candles)),
-    }
+    return {"all": whole, "in": _Sample(whole.first, turn), "out": _Sample(turn, whole.end)}
 
 
 def _return_rows(subject: _Subject, samples: Mapping[str, _Sample], progress: _Progress) -> Iterator[dict[str, Any]]:
     for number, horizon in enumerate(subject.spec.horizons):
         returns = _Returns(subject, horizon, progress)
-        for kind, direction, mask in subject.groups():
+        for kind, direction, group in subject.groups():
             for place, (name, sample) in enumerate(samples.items()):
-                row = returns.row(mask, direction, sample, rng=subject.rng(kind, direction + 1, number, place))
+                row = returns.row(group, direction, sample, rng=subject.rng(kind, direction + 1, number, place))
                 yield {"kind": kind.name, "direction": direction, "horizon": horizon, "sample": name, **row}
             progress.next_group()
 
@@ -230,11 +224,12 @@ def _condition_rows(
     whole = _whole_range(subject)
     for number, horizon in enumerate(subject.spec.horizons):
         returns = _Returns(subject, horizon, progress)
-        for kind, direction, mask in subject.groups():
+        for kind, direction, group in subject.groups():
             for place, (condition, label) in enumerate(labels.items()):
-                for order, value in enumerate(sorted(set(label[mask].tolist()) - {""})):
+                its_label = label[group]
+                for order, value in enumerate(sorted(set(its_label.tolist()) - {""})):
                     rng = subject.rng(kind, direction + 1, number, place, order, 1)
-                    row = returns.row(mask & (label == value), direction, whole, rng=rng)
+                    row = returns.row(group[its_label == value], direction, whole, rng=rng)
                     yield {
                         "kind": kind.name, "direction": direction, "horizon": horizon,
                         "condition": condition, "value": value, **row,
@@ -246,19 +241,17 @@ class _Returns:
     """Forward returns over one horizon, and the null that belongs to them."""
 
     def __init__(self, subject: _Subject, horizon: int, progress: _Progress) -> None:
-        self._subject, self._horizon, self._progress = subject, horizon, progress
+        self._horizon, self._draws, self._progress = horizon, subject.spec.draws, progress
+        self._confirm = subject.confirm
         self._in_atr, self._fraction = forward_returns(subject.candles, subject.atr, horizon)
 
-    def row(
-        self, mask: NDArray[np.bool_], direction: int, sample: _Sample, *, rng: np.random.Generator
-    ) -> dict[str, Any]:
-        """Return the statistics of the masked signals whose whole horizon lies in the sample, as their null does."""
+    def row(self, rows: IndexArray, direction: int, sample: _Sample, *, rng: np.random.Generator) -> dict[str, Any]:
+        """Return the statistics of those of ``rows`` whose whole horizon lies in the sample, as their null does."""
         self._progress.tell()
-        subject = self._subject
         inside = slice(sample.first, max(sample.first, sample.end - self._horizon))
         in_atr, fraction = self._in_atr[inside], self._fraction[inside]
-        at = subject.confirm[mask & sample.mask] - sample.first
-        at = at[at < len(in_atr)]
+        at = self._confirm[rows] - sample.first
+        at = at[(at >= 0) & (at < len(in_atr))]
         n = len(at)
         row: dict[str, Any] = {
             "n": n, "mean_atr": None, "mean_pct": None, "hit_rate": None, "hit_low": None, "hit_high": None,
@@ -277,7 +270,7 @@ class _Returns:
             "hit_high": interval[1] if interval else None,
         }
         if n >= ENOUGH:
-            shifts = rng.integers(1, len(in_atr), subject.spec.draws)
+            shifts = rng.integers(1, len(in_atr), self._draws)
             found = judge(direction * shifted_means(in_atr, at, shifts, self._progress.tell), row["mean_atr"])
             row |= {
                 "drift_atr": found.drift, "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
@@ -293,11 +286,11 @@ def _adjust(rows: list[dict[str, Any]]) -> None:
 
 def _passage_rows(subject: _Subject, progress: _Progress) -> Iterator[dict[str, Any]]:
     stops, horizon = _stops(subject), max(subject.spec.horizons)
-    for kind, direction, mask in subject.groups():
+    for kind, direction, group in subject.groups():
         walked = first_passages(
-            subject.candles, subject.confirm[mask], subject.direction[mask], stops[mask], horizon=horizon
+            subject.candles, subject.confirm[group], subject.direction[group], stops[group], horizon=horizon
         )
-        row: dict[str, Any] = {"kind": kind.name, "direction": direction, "n": int(mask.sum())}
+        row: dict[str, Any] = {"kind": kind.name, "direction": direction, "n": len(group)}
         for target in TARGETS:
             hits, decided = walked.rate(target)
             interval = wilson(hits, decided)
@@ -310,9 +303,8 @@ def _passage_rows(subject: _Subject, progress: _Progress) -> Iterator[dict[str, 
                 # A fair game from 1 below to k above goes up first once in 1 + k.
                 "fair_rate": 1 / (1 + target),
             }
-        has_any = bool(mask.any())
-        row["mae_r_p50"] = float(np.median(walked.mae_r)) if has_any else None
-        row["mfe_r_p50"] = float(np.median(walked.mfe_r)) if has_any else None
+        row["mae_r_p50"] = float(np.median(walked.mae_r)) if len(group) else None
+        row["mfe_r_p50"] = float(np.median(walked.mfe_r)) if len(group) else None
         row["enough"] = row["n"] >= ENOUGH
         yield row
         progress.next_group()
@@ -328,10 +320,10 @@ def _stops(subject: _Subject) -> FloatArray:
 
 
 def _zone_rows(subject: _Subject, progress: _Progress) -> Iterator[dict[str, Any]]:
-    for kind, direction, mask in subject.groups():
+    for kind, direction, group in subject.groups():
         if kind in ZONE_KINDS:
             rng = subject.rng(kind, direction + 1, 2)
-            rate = hold_rate(subject.candles, subject.table.rows[mask], subject.atr, first=subject.first, rng=rng)
+            rate = hold_rate(subject.candles, subject.table.rows[group], subject.atr, first=subject.first, rng=rng)
             yield {"kind": kind.name, "direction": direction, **asdict(rate), "enough": rate.touched >= ENOUGH}
         progress.next_group()
 
