@@ -1,5 +1,6 @@
 """What a signal is worth: what followed it, against what follows any moment (docs/evidence.md)."""
 
-from signals.evidence.study import Evidence, EvidenceSpec, study
+from signals.evidence.spec import EvidenceSpec
+from signals.evidence.study import Evidence, study
 
 __all__ = ["Evidence", "EvidenceSpec", "study"]

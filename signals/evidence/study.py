@@ -1,20 +1,21 @@
 """A study: the tables of what one series' signals were worth over a range."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from markets.candles import Candles, FloatArray
-from markets.errors import InvalidInputError, NoCandlesError
+from markets.errors import NoCandlesError
 from markets.series import Timeframe
-from signals.engine import DETECTOR_VERSION, Detector, Kind, Params, SignalTable
+from signals.engine import DETECTOR_VERSION, Detector, Kind, SignalTable
 from signals.engine.table import KIND_TEXT
-from signals.evidence.conditions import MOST_CONDITIONS, all_conditions
+from signals.evidence.conditions import all_conditions
 from signals.evidence.nulls import adjusted, judge, shifted_means, wilson
 from signals.evidence.outcomes import TARGETS, IndexArray, average_true_ranges, first_passages, forward_returns
+from signals.evidence.spec import EvidenceSpec
 from signals.evidence.zones import ZONE_KINDS, hold_rate
 
 # Fewer signals than this are told with their mean and n, and nothing is concluded from them.
@@ -22,48 +23,10 @@ ENOUGH = 50
 # The stop of a kind that has none of its own, in ATR from the confirm close: as the breakout strategy's.
 _STOP_ATR = 2.0
 
-MAX_DRAWS, MAX_HORIZON, MAX_HORIZONS = 10_000, 1_000, 12
-
 Report = Callable[[float, str], None]
 
 # A signal's natural key within one series and one detector: kind, direction, event time, reference time.
 SignalName = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceSpec:
-    """What to study. Times are UTC ms; signals are chosen by confirm time, ``start`` <= time < ``end``.
-
-    ``horizons`` are candles, ``draws`` the shifts of the null, ``split`` the first moment of the
-    out-of-sample part. Raises ``InvalidInputError`` for values out of range.
-    """
-
-    start: int | None = None
-    end: int | None = None
-    horizons: tuple[int, ...] = (4, 12, 24, 48)
-    draws: int = 500
-    seed: int = 0
-    split: int | None = None
-    with_conditions: bool = False
-    params: Params = field(default_factory=Params)
-
-    def __post_init__(self) -> None:
-        if not self.horizons or len(self.horizons) > MAX_HORIZONS:
-            raise InvalidInputError(f"1 to {MAX_HORIZONS} horizons, were {len(self.horizons)}", field="horizons")
-        if any(not 1 <= each <= MAX_HORIZON for each in self.horizons):
-            raise InvalidInputError(f"a horizon is 1 to {MAX_HORIZON} candles, were {self.horizons}", field="horizons")
-        if not 100 <= self.draws <= MAX_DRAWS:
-            raise InvalidInputError(f"draws must be from 100 to {MAX_DRAWS:,}, was {self.draws}", field="draws")
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise InvalidInputError("to must be after from", field="to")
-
-    def moves(self, candles: int) -> int:
-        """Return how often the null of a study of so many candles moves a signal, were there one at each candle.
-
-        A study takes about a nanosecond a move.
-        """
-        tables = 1 + (self.split is not None) + MOST_CONDITIONS * self.with_conditions
-        return candles * len(self.horizons) * self.draws * tables
 
 
 @dataclass(frozen=True, slots=True)
