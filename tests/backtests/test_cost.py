@@ -108,7 +108,7 @@ def test_candles_before_the_range_and_finer_ones_count_against_what_may_be_read(
 ) -> None:
     """A day at the end of ten years reads all of them."""
     last = candle_store().last_time(series) or 0
-    asked = {"symbol": series.symbol, "timeframe": "15m", "from": iso(last - 50 * 900_000)}
+    asked: dict[str, Any] = {"symbol": series.symbol, "timeframe": "15m", "from": iso(last - 50 * 900_000)}
     assert client.get("/api/v1/backtest/", asked).status_code == 200
     monkeypatch.setattr(selectors, "_READ_SHARE", (COUNT - 1) / MAX_CANDLES_NOW)
     answer = client.get("/api/v1/backtest/", {**asked, "swing_length": 7})
