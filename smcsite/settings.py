@@ -289,6 +289,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
     "ENUM_NAME_OVERRIDES": {
         "JobStateEnum": "markets.models.JobState",
+        "MethodEnum": "backtests.models.Method",
         "TimeframeEnum": [each.value for each in Timeframe],
         "TradedDirectionEnum": ["both", "long", "short"],
     },
