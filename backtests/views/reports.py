@@ -120,6 +120,7 @@ def _trades(request: HttpRequest, run: Backtest, folder: Path) -> dict[str, Any]
         row["href"] = f"{charts[symbol]}?run={run.pk}#t={row['trade']}"
     return {
         "trades": rows,
+        "has_pairs": len(charts) > 1,
         "total": total,
         "page_number": number,
         "next_page": number + 1 if start + _TRADES_SHOWN < total else None,

@@ -267,6 +267,7 @@ def test_every_report_of_several_pairs_names_the_pair_of_each_trade(
     page = client.get(told["reports"]["page"], {"tab": "trades"})
     assert page.status_code == 200
     assert [row["symbol"] for row in page.context["trades"]] == pairs[:100]
+    assert page.content.decode().count("<td>BTCUSDT</td>") == pairs[:100].count("BTCUSDT")
 
 
 def test_an_old_report_that_names_no_pair_shows_the_trades_of_the_one_that_traded(
