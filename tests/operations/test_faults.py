@@ -105,7 +105,9 @@ def test_a_full_disk_costs_the_supervisor_a_note_and_no_process(
     assert "the processes cannot be noted" in capsys.readouterr().out
 
 
-def test_a_program_that_cannot_be_started_now_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_cannot_be_started_now_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("smcsite.supervisor._LONGEST_DELAY", 0.05)
     supervisor = Supervisor(tmp_path, json_lines=False)
     commands = iter([(sys.executable, "-c", ""), (str(tmp_path / "nothing"),), (sys.executable, "-c", "")])
@@ -122,6 +124,7 @@ def test_a_program_that_cannot_be_started_now_is_tried_again(tmp_path: Path, mon
             supervisor.run(is_ready=lambda: len(started) == 4, on_ready=lambda: os.kill(os.getpid(), signal.SIGTERM))
         finally:
             supervisor.stop()
+    assert capsys.readouterr().out.count("cannot be started") == 1
 
 
 def test_two_beats(broker: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,7 @@ def test_a_series_that_lives_need_not_wait_for_the_history_of_others(feed: Any) 
 
     eventually(all_recovered)
     feed._slow.close()
+    assert sorted(done[1:]) == sorted(key.symbol for key in keys[:-1])
 
 
 def test_a_series_that_speaks_again_is_overdue_no_more(feed: Any) -> None:
