@@ -273,9 +273,10 @@ class SeriesWork:
 
     def _fetch_lost(self) -> None:
         """Ask for what was judged and is not stored any more."""
-        exchange = self._around.exchange
-        for hole in self._lost():
-            plan = plan_backfill(exchange, self.series, start=hole.start, end=hole.end, source=BackfillSource.AUTO)
+        exchange, lost = self._around.exchange, self._lost()
+        if lost:
+            start, end = lost[0].start, lost[-1].end
+            plan = plan_backfill(exchange, self.series, start=start, end=end, source=BackfillSource.AUTO)
             backfill(exchange, plan, self._report)
 
     def _fetch_newest(self, start: int) -> None:
