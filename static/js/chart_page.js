@@ -334,7 +334,8 @@ if (host) {
   bindPointer(page);
   addEventListener("hashchange", () => page.followHash());
   document.addEventListener("visibilitychange", () => document.hidden || page.draw());
-  document.addEventListener("live:poll", () => page.load({ isNew: false }));
+  // What was known at a moment of the past does not change.
+  document.addEventListener("live:poll", () => page.asOf === null && page.load({ isNew: false }));
   page
     .load()
     .then(() => page.followRange())
