@@ -264,7 +264,7 @@ class Feed:
             del self.series[key]
         for key in sorted(wishes.series - self.series.keys()):
             work = SeriesWork(key, self._around, Teller(key, self._publisher))
-            self.series[key] = Followed(work, ask_at=now + _CONNECT_PATIENCE, moved_at=now)
+            self.series[key] = Followed(work, ask_at=now + _CONNECT_PATIENCE)
         for key, followed in self.series.items():
             followed.is_halted = key.symbol in wishes.halted
             followed.note_edit(wishes.edits.get(key, 0))

@@ -51,7 +51,6 @@ class Followed:
 
     work: SeriesWork
     ask_at: float
-    moved_at: float
     held: deque[CandleUpdate] = field(default_factory=deque)
     forming: CandleUpdate | None = None
     previewed_at: float = 0.0
@@ -195,4 +194,4 @@ class Followed:
 
     def _move(self, through: int | None) -> None:
         if through != self.through:
-            self.through, self.moved_at, self.overdue_since = through, time.monotonic(), None
+            self.through, self.overdue_since = through, None

@@ -57,8 +57,8 @@ def feed() -> Any:
 def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:
     work: Any = Work()
     other: Any = Work()
-    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
-    forming = feed.series[OTHER] = Followed(other, ask_at=0.0, moved_at=0.0, is_behind=False)
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, is_behind=False)
+    forming = feed.series[OTHER] = Followed(other, ask_at=0.0, is_behind=False)
     is_over, is_one_over = threading.Event(), threading.Event()
     for each in (is_over, is_one_over):
         feed._fast.submit("other work", each.wait)
@@ -89,7 +89,7 @@ def test_in_a_crowd_candles_with_a_signal_go_first_and_the_others_soon_after(fee
     def close(number: int, *, is_news: bool) -> None:
         key = SeriesKey.parse(f"S{number}USDT:1m")
         work: Any = Work(done, name=str(number), is_news=is_news)
-        feed.series[key] = followed = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+        feed.series[key] = followed = Followed(work, ask_at=0.0, is_behind=False)
         followed.note_update(update(is_closed=True))
         feed._begin_next(key, time.monotonic())
 
@@ -108,7 +108,7 @@ def test_in_a_crowd_candles_with_a_signal_go_first_and_the_others_soon_after(fee
 
 def test_a_lane_that_is_full_takes_no_further_preview(feed: Any) -> None:
     work: Any = Work()
-    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, is_behind=False)
     is_over = threading.Event()
     for number in range(40):
         feed._fast.submit(number, is_over.wait)
@@ -126,7 +126,7 @@ def test_a_lane_that_is_full_takes_no_further_preview(feed: Any) -> None:
 def test_candles_that_nobody_looks_at_are_not_previewed(feed: Any) -> None:
     work: Any = Work()
     work.is_watched = False
-    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False)
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, is_behind=False)
     followed.note_update(update(is_closed=False))
     feed._go_round(time.monotonic())
     assert followed.job is None
@@ -158,10 +158,10 @@ def test_a_series_that_lives_need_not_wait_for_the_history_of_others(feed: Any) 
     keys = [SeriesKey.parse(f"S{number}USDT:1m") for number in range(9)]
     for key in keys[:-1]:
         work: Any = Beginning(done, name=key.symbol)
-        feed.series[key] = Followed(work, ask_at=0.0, moved_at=0.0)
+        feed.series[key] = Followed(work, ask_at=0.0)
         feed._begin_next(key, time.monotonic())
     living: Any = Living(done, name="living")
-    feed.series[keys[-1]] = Followed(living, ask_at=0.0, moved_at=0.0)
+    feed.series[keys[-1]] = Followed(living, ask_at=0.0)
     feed._begin_next(keys[-1], time.monotonic())
     eventually(lambda: done == ["living"])
     is_over.set()
@@ -181,7 +181,7 @@ def test_a_series_that_speaks_again_is_overdue_no_more(feed: Any) -> None:
     mute = {SERIES}
     feed.stream = SimpleNamespace(server_time=lambda: OPEN + 90_000, health=SimpleNamespace(mute=mute))
     work: Any = Work()
-    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, moved_at=0.0, is_behind=False, through=OPEN)
+    followed = feed.series[SERIES] = Followed(work, ask_at=0.0, is_behind=False, through=OPEN)
     feed._look_for_overdue(10.0)
     assert followed.overdue_since == 10.0
     mute.clear()

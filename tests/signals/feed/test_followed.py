@@ -33,14 +33,14 @@ def work(*, is_settled: bool = True, is_watched: bool = True, minute: int = 0) -
 def followed() -> Followed:
     """A series that is up to date."""
     now = time.monotonic()
-    series = Followed(work(), ask_at=now, moved_at=now)
+    series = Followed(work(), ask_at=now)
     series.is_behind = False
     return series
 
 
 def test_a_new_series_is_recovered_before_anything_is_taken() -> None:
     now = time.monotonic()
-    series = Followed(work(), ask_at=now + 3, moved_at=now)
+    series = Followed(work(), ask_at=now + 3)
     series.note_update(update(1))
     assert series.next_job(now, is_calm=True) is None
     assert series.next_job(now + 3, is_calm=True) == Job.RECOVER
