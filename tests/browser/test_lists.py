@@ -134,6 +134,22 @@ def test_the_fields_of_a_random_run_follow_the_compared_strategy(open_page: Open
     expect(form.get_by_label("From")).to_have_value("2026-01-02T12:15")
 
 
+def test_a_field_that_has_just_come_answers_from_its_first_moment(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest?from=2026-01-02T12:15:00Z")
+    form = page.get_by_role("form", name="New run")
+    page.evaluate(
+        """() => new MutationObserver((_, observer) => {
+            const compared = document.querySelector("#id_compared");
+            if (!compared) return;
+            observer.disconnect();
+            compared.value = "fvg_retest";
+            compared.dispatchEvent(new Event("change", { bubbles: true }));
+        }).observe(document.body, { childList: true, subtree: true })"""
+    )
+    form.get_by_label("Strategy", exact=True).select_option("random")
+    expect(form.get_by_label("TTL bars")).to_be_visible()
+
+
 def test_check_23_compare_shows_curves_differences_and_warnings(open_page: Opener, site: Stack) -> None:
     page = open_page(site, "/web/backtest")
     page.get_by_role("checkbox", name="Compare run 1", exact=True).check()
