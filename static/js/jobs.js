@@ -41,8 +41,19 @@ function watch() {
   }
 }
 
+/**
+ * A button that is replaced between press and release never hears its click: what came meanwhile is left out, and the
+ * next refresh brings it.
+ * @param {Event} event
+ */
+function leavePressed(event) {
+  const { detail, target } = /** @type {CustomEvent<{ shouldSwap: boolean }>} */ (event);
+  if (target instanceof Element && target.closest("[data-job]")?.querySelector(":active")) detail.shouldSwap = false;
+}
+
 export function keepJobs() {
   watch();
+  document.addEventListener("htmx:beforeSwap", leavePressed);
   document.addEventListener("htmx:afterSettle", watch);
   setInterval(() => {
     if (!document.hidden) for (const id of heard.keys()) refresh(id);

@@ -214,10 +214,11 @@ def ask(live: Stack, path: str, **body: Any) -> int:
 
 
 def test_check_21_what_runs_long_is_followed_over_a_reload_and_cancelled(open_page: Opener, live: Stack) -> None:
-    """A sweep of 900 runs: it takes far longer than all that is done to it here."""
+    """A sweep of 900 runs over 35,000 candles: it takes far longer than all that is done to it here."""
     eventually(live.has_history, seconds=180, every=0.2)
+    series = store_many(live)
     axes = {"stop_atr": [1 + i / 10 for i in range(60)], "target_r": [1 + i / 10 for i in range(15)]}
-    number = ask(live, "/api/v1/sweeps/", symbol="BTCUSDT", timeframe="1m", axes=axes)
+    number = ask(live, "/api/v1/sweeps/", symbol=series.symbol, timeframe=series.timeframe.value, axes=axes)
     page = open_page(live, f"/web/backtest/sweep/{number}")
     job, seen = page.locator(f"#job-{number}"), set()
 
@@ -231,7 +232,12 @@ def test_check_21_what_runs_long_is_followed_over_a_reload_and_cancelled(open_pa
     page.reload()
     expect(job).to_have_attribute("data-state", "running")
     assert page.evaluate("() => document.querySelector('main progress').value") >= min(seen - {None})
-    job.get_by_role("button", name=f"Cancel job {number}").click()
+    job.get_by_role("button", name=f"Cancel job {number}").hover()
+    page.mouse.down()
+    for _ in range(2):
+        with page.expect_response(f"**/web/backtest/sweep/{number}"):
+            pass
+    page.mouse.up()
     expect(job).to_have_attribute("data-state", "cancelled")
     expect(job).not_to_contain_text("60 of 60")
     following = ask(live, "/api/v1/backtests/", symbol="BTCUSDT", timeframe="15m")
