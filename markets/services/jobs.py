@@ -2,7 +2,8 @@
 
 queued ──take──▶ running ──finish──▶ done
    ▲                │ ├──fail──▶ failed
-   └─requeue_lost───┘ └──cancelled──▶ cancelled
+   ├─requeue_lost───┤ └──cancelled──▶ cancelled
+   └─delay──────────┘
 """
 
 import hashlib
@@ -23,8 +24,16 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from markets.errors import ConflictError, JobCancelledError, NotFoundError, SmcError
+from markets.errors import (
+    ConflictError,
+    ExchangeUnavailableError,
+    JobCancelledError,
+    NotFoundError,
+    RateLimitedError,
+    SmcError,
+)
 from markets.models import Job, JobState
+from markets.moments import iso
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +43,9 @@ MAX_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 5.0
 LOST_AFTER = timedelta(seconds=20)
 REDISPATCH_AFTER = timedelta(seconds=30)
+FIRST_DELAY = timedelta(seconds=30)
+LONGEST_DELAY = timedelta(minutes=15)
+DELAYED_AT_MOST = timedelta(days=1)
 _REPORT_SECONDS = 0.25
 
 
@@ -108,8 +120,9 @@ class Progress:
 def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str, Any]]) -> J | None:
     """Take a job, do its work, and write down how it ended; None when it was not there to be taken.
 
-    An error of ours fails the job with its message; any other error fails it and is raised for the log. When the
-    worker is to end (SIGUSR2 of ``smcsite.celery``), the job goes back on the queue and costs no attempt.
+    An exchange that is away delays the job; another error of ours fails it with its message; any other error fails it
+    and is raised for the log. When the worker is to end (SIGUSR2 of ``smcsite.celery``), the job goes back on the queue
+    and costs no attempt.
     """
     job = take(model, job_id, worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
     if job is None:
@@ -124,6 +137,8 @@ def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str,
         put_back(job, "paused for deploy")
     except JobCancelledError:
         cancelled(job)
+    except ExchangeUnavailableError as error:
+        delay(job, error, now=timezone.now())
     except SmcError as error:
         fail(job, str(error))
     except Exception as error:
@@ -205,6 +220,30 @@ def put_back(job: Job, reason: str) -> bool:
     )
 
 
+def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
+    """Queue a running job again for when the exchange may be back, without counting the attempt.
+
+    It waits for as long as the exchange has been away already, so ever longer, from ``FIRST_DELAY`` to
+    ``LONGEST_DELAY``, and no less than the exchange asked for. After ``DELAYED_AT_MOST`` it fails.
+    """
+    since = job.delayed_since or now
+    if now - since >= DELAYED_AT_MOST:
+        fail(job, f"given up after {DELAYED_AT_MOST.days} day without the exchange: {error}")
+        return
+    wait = min(max(now - since, FIRST_DELAY), LONGEST_DELAY)
+    if isinstance(error, RateLimitedError):
+        wait = max(wait, timedelta(seconds=error.retry_after_seconds))
+    again = (now + wait).replace(microsecond=0)
+    ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker, is_cancel_requested=False)
+    is_delayed = ours.update(
+        state=JobState.QUEUED, stage=f"delayed until {iso(round(again.timestamp() * 1000))}: {error}"[:120],
+        eta_seconds=None, attempts=F("attempts") - 1, dispatched_at=None, worker="", not_before=again,
+        delayed_since=since,
+    )  # fmt: skip
+    if not is_delayed:
+        cancelled(job)
+
+
 def request_cancel(job_id: int) -> Job:
     """Ask a job to end. A queued one ends at once, a running one within seconds.
 
@@ -254,7 +293,8 @@ def due(model: type[Job], *, now: datetime) -> Sequence[int]:
     The queue may lose a message or deliver it twice; ``take`` lets only one worker have the job.
     """
     waiting = Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=now - REDISPATCH_AFTER)
-    queued = model._default_manager.filter(waiting, state=JobState.QUEUED).order_by("id")
+    is_time = Q(not_before__isnull=True) | Q(not_before__lte=now)
+    queued = model._default_manager.filter(waiting, is_time, state=JobState.QUEUED).order_by("id")
     ids = list(queued.values_list("pk", flat=True)[:500])
     Job.objects.filter(pk__in=ids, state=JobState.QUEUED).update(dispatched_at=now)
     return ids

@@ -26,6 +26,7 @@ from markets.store import Source
 from markets.tasks import run_backfill
 from tests.markets.store.disks import in_a_fork
 from tests.replaying import START, LocalReplay, replay
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -299,6 +300,31 @@ def test_the_job_s_row_says_which_pair_the_exchange_does_not_know(
     assert ended.state == JobState.FAILED
     assert "NOSUCHUSDT" in ended.error
     assert candle_store().coverage(job.series_key) is None
+
+
+def test_a_backfill_whose_exchange_is_away_is_delayed_and_ends_well_when_it_is_back(
+    client: BinanceExchange, market: LocalReplay, symbol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F29: what was asked for is not lost with the exchange's refusal, and the page says what it waits for."""
+    monkeypatch.setattr("markets.tasks.open_exchange", lambda: client)
+    market.fault("http", status=429, retry_after=1)
+    job = jobs.submit(Backfill(symbol=symbol, timeframe="15m", start=START - DAY, end=START, source="rest"))
+    run_backfill(job.pk)
+    delayed = Backfill.objects.get(pk=job.pk)
+    assert (delayed.state, delayed.attempts) == (JobState.QUEUED, 0)
+    assert delayed.stage.startswith("delayed until ")
+    assert "rate limited" in delayed.stage
+    assert delayed.not_before is not None
+    assert list(jobs.due(Backfill, now=delayed.not_before)) == [job.pk]
+
+    def is_done() -> bool:
+        run_backfill(job.pk)
+        return Backfill.objects.get(pk=job.pk).state == JobState.DONE
+
+    eventually(is_done, every=0.2)
+    ended = Backfill.objects.get(pk=job.pk)
+    assert ended.result is not None
+    assert (ended.result["added"], ended.stage) == (96, "")
 
 
 def test_before_listing(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:

@@ -5,7 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from markets.errors import ConflictError, InvalidInputError, JobCancelledError, NotFoundError
+from markets.errors import (
+    ConflictError,
+    ExchangeUnavailableError,
+    InvalidInputError,
+    JobCancelledError,
+    NotFoundError,
+    RateLimitedError,
+)
 from markets.models import Backfill, Job, JobState
 from markets.services import jobs
 
@@ -134,6 +141,49 @@ def test_a_job_put_back_for_a_deployment_does_not_count_the_attempt() -> None:
     job = taken()
     assert jobs.put_back(job, "paused for deploy")
     assert (fresh(job).state, fresh(job).attempts, fresh(job).stage) == (JobState.QUEUED, 0, "paused for deploy")
+
+
+def test_a_delayed_job_waits_ever_longer_while_the_exchange_is_away_and_is_given_up_after_a_day() -> None:
+    """F29: half a minute first, then as long as it has waited already, a quarter of an hour at most."""
+    job, began = queued(), timezone.now().replace(microsecond=0)
+    now, waits = began, []
+    while now - began < jobs.DELAYED_AT_MOST:
+        assert list(jobs.due(Backfill, now=now)) == [job.pk]
+        running = jobs.take(Backfill, job.pk, worker="one")
+        assert running is not None
+        jobs.delay(running, ExchangeUnavailableError("nobody answers"), now=now)
+        row = fresh(job)
+        assert (row.state, row.attempts, row.delayed_since) == (JobState.QUEUED, 0, began)
+        again = row.not_before or now
+        assert row.stage == f"delayed until {again:%Y-%m-%dT%H:%M:%SZ}: nobody answers"
+        assert list(jobs.due(Backfill, now=again - timedelta(seconds=1))) == []
+        waits.append((again - now).total_seconds())
+        now = again
+    assert waits[:7] == [30, 30, 60, 120, 240, 480, 900]
+    assert set(waits[6:]) == {900}
+    running = jobs.take(Backfill, job.pk, worker="one")
+    assert running is not None
+    jobs.delay(running, ExchangeUnavailableError("nobody answers"), now=now)
+    assert fresh(job).error == "given up after 1 day without the exchange: nobody answers"
+
+
+def test_a_job_is_delayed_for_as_long_as_the_exchange_asked() -> None:
+    job, now = taken(), timezone.now().replace(microsecond=0)
+    jobs.delay(job, RateLimitedError("banned", retry_after_seconds=7_200), now=now)
+    assert fresh(job).not_before == now + timedelta(hours=2)
+
+
+def test_a_delayed_job_can_be_cancelled_and_one_that_is_to_end_is_not_delayed() -> None:
+    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
+        if job.note == "to end":
+            jobs.request_cancel(job.pk)
+        raise ExchangeUnavailableError("nobody answers")
+
+    waiting, ended = queued(), queued(note="to end")
+    for job in (waiting, ended):
+        jobs.perform(Backfill, job.pk, work)
+    assert (fresh(waiting).state, fresh(ended).state) == (JobState.QUEUED, JobState.CANCELLED)
+    assert jobs.request_cancel(waiting.pk).state == JobState.CANCELLED
 
 
 def test_progress_tells_how_long_it_will_take() -> None:
