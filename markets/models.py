@@ -135,7 +135,7 @@ class Job(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     dispatched_at = models.DateTimeField(null=True, blank=True, help_text="When it was last put on the queue.")
     not_before = models.DateTimeField(null=True, blank=True, help_text="When a delayed job is tried again.")
-    delayed_since = models.DateTimeField(null=True, blank=True, help_text="When the exchange was first away.")
+    delayed_since = models.DateTimeField(null=True, blank=True, help_text="Since when the exchange is away unasked.")
     started_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="job",
             name="delayed_since",
-            field=models.DateTimeField(blank=True, help_text="When the exchange was first away.", null=True),
+            field=models.DateTimeField(blank=True, help_text="Since when the exchange is away unasked.", null=True),
         ),
     ]

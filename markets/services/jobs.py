@@ -72,10 +72,14 @@ def submit(job: J, *, key: str | None = None) -> J:
     return job
 
 
+def _is_time(now: datetime) -> Q:
+    return Q(not_before__isnull=True) | Q(not_before__lte=now)
+
+
 def take(model: type[J], job_id: int, *, worker: str) -> J | None:
     """Turn a queued job into a running one of ``worker``; None when it is not there to be taken."""
     now = timezone.now()
-    taken = Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(
+    taken = Job.objects.filter(_is_time(now), pk=job_id, state=JobState.QUEUED).update(
         state=JobState.RUNNING, worker=worker, started_at=now, heartbeat_at=now, attempts=F("attempts") + 1,
         progress=0.0, stage="", eta_seconds=None,
     )  # fmt: skip
@@ -102,11 +106,15 @@ class Progress:
         fraction = min(1.0, max(0.0, fraction))
         elapsed = now - self._began
         ours = Job.objects.filter(pk=self._job.pk, state=JobState.RUNNING, worker=self._job.worker)
+        if fraction > 0.0:
+            # What was done needed the exchange, so it is back.
+            self._job.delayed_since = None
         is_ours = ours.update(
             progress=fraction,
             stage=stage[:120],
             eta_seconds=elapsed * (1.0 - fraction) / fraction if fraction > 0.01 else None,
             heartbeat_at=timezone.now(),
+            delayed_since=self._job.delayed_since,
         )
         if not is_ours or Job.objects.filter(pk=self._job.pk, is_cancel_requested=True).exists():
             raise JobCancelledError(f"job {self._job.pk} was cancelled or taken over")
@@ -224,16 +232,16 @@ def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
     """Queue a running job again for when the exchange may be back, without counting the attempt.
 
     It waits for as long as the exchange has been away already, so ever longer, from ``FIRST_DELAY`` to
-    ``LONGEST_DELAY``, and no less than the exchange asked for. After ``DELAYED_AT_MOST`` it fails.
+    ``LONGEST_DELAY``, and no less than the exchange asked for. After ``DELAYED_AT_MOST`` it fails; a wait that the
+    exchange asked for is no part of that.
     """
     since = job.delayed_since or now
-    if now - since >= DELAYED_AT_MOST:
+    if isinstance(error, RateLimitedError):
+        since = max(since, now + timedelta(seconds=error.retry_after_seconds))
+    elif now - since >= DELAYED_AT_MOST:
         fail(job, f"given up after {DELAYED_AT_MOST.days} day without the exchange: {error}")
         return
-    wait = min(max(now - since, FIRST_DELAY), LONGEST_DELAY)
-    if isinstance(error, RateLimitedError):
-        wait = max(wait, timedelta(seconds=error.retry_after_seconds))
-    again = (now + wait).replace(microsecond=0)
+    again = max(since, now + min(max(now - since, FIRST_DELAY), LONGEST_DELAY)).replace(microsecond=0)
     ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker, is_cancel_requested=False)
     is_delayed = ours.update(
         state=JobState.QUEUED, stage=f"delayed until {iso(round(again.timestamp() * 1000))}: {error}"[:120],
@@ -293,8 +301,7 @@ def due(model: type[Job], *, now: datetime) -> Sequence[int]:
     The queue may lose a message or deliver it twice; ``take`` lets only one worker have the job.
     """
     waiting = Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=now - REDISPATCH_AFTER)
-    is_time = Q(not_before__isnull=True) | Q(not_before__lte=now)
-    queued = model._default_manager.filter(waiting, is_time, state=JobState.QUEUED).order_by("id")
+    queued = model._default_manager.filter(waiting, _is_time(now), state=JobState.QUEUED).order_by("id")
     ids = list(queued.values_list("pk", flat=True)[:500])
     Job.objects.filter(pk__in=ids, state=JobState.QUEUED).update(dispatched_at=now)
     return ids

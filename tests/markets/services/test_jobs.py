@@ -143,14 +143,21 @@ def test_a_job_put_back_for_a_deployment_does_not_count_the_attempt() -> None:
     assert (fresh(job).state, fresh(job).attempts, fresh(job).stage) == (JobState.QUEUED, 0, "paused for deploy")
 
 
+def taken_when_due(job: Backfill) -> Backfill:
+    """Take a job whose delay is over."""
+    Backfill.objects.filter(pk=job.pk, not_before__isnull=False).update(not_before=timezone.now())
+    running = jobs.take(Backfill, job.pk, worker="one")
+    assert running is not None
+    return running
+
+
 def test_a_delayed_job_waits_ever_longer_while_the_exchange_is_away_and_is_given_up_after_a_day() -> None:
     """F29: half a minute first, then as long as it has waited already, a quarter of an hour at most."""
     job, began = queued(), timezone.now().replace(microsecond=0)
     now, waits = began, []
     while now - began < jobs.DELAYED_AT_MOST:
         assert list(jobs.due(Backfill, now=now)) == [job.pk]
-        running = jobs.take(Backfill, job.pk, worker="one")
-        assert running is not None
+        running = taken_when_due(job)
         jobs.delay(running, ExchangeUnavailableError("nobody answers"), now=now)
         row = fresh(job)
         assert (row.state, row.attempts, row.delayed_since) == (JobState.QUEUED, 0, began)
@@ -161,9 +168,7 @@ def test_a_delayed_job_waits_ever_longer_while_the_exchange_is_away_and_is_given
         now = again
     assert waits[:7] == [30, 30, 60, 120, 240, 480, 900]
     assert set(waits[6:]) == {900}
-    running = jobs.take(Backfill, job.pk, worker="one")
-    assert running is not None
-    jobs.delay(running, ExchangeUnavailableError("nobody answers"), now=now)
+    jobs.delay(taken_when_due(job), ExchangeUnavailableError("nobody answers"), now=now)
     assert fresh(job).error == "given up after 1 day without the exchange: nobody answers"
 
 
@@ -171,6 +176,29 @@ def test_a_job_is_delayed_for_as_long_as_the_exchange_asked() -> None:
     job, now = taken(), timezone.now().replace(microsecond=0)
     jobs.delay(job, RateLimitedError("banned", retry_after_seconds=7_200), now=now)
     assert fresh(job).not_before == now + timedelta(hours=2)
+
+
+def test_a_message_that_waited_on_the_queue_does_not_end_a_delay() -> None:
+    job = taken()
+    jobs.delay(job, ExchangeUnavailableError("nobody answers"), now=timezone.now())
+    assert jobs.take(Backfill, job.pk, worker="two") is None
+    assert taken_when_due(job).worker == "one"
+
+
+@pytest.mark.parametrize("ended_by", ["a wait that was asked for", "work that went on"])
+def test_an_outage_that_is_over_does_not_count_in_the_next_one(ended_by: str) -> None:
+    job, now = taken(), timezone.now().replace(microsecond=0)
+    if ended_by == "work that went on":
+        jobs.delay(job, ExchangeUnavailableError("nobody answers"), now=now)
+        job = taken_when_due(job)
+        jobs.Progress(job).report(0.6)
+    else:
+        jobs.delay(job, RateLimitedError("banned", retry_after_seconds=26 * 3_600), now=now)
+        job = taken_when_due(job)
+    now += timedelta(hours=26)
+    jobs.delay(job, ExchangeUnavailableError("one 503"), now=now)
+    row = fresh(job)
+    assert (row.state, row.not_before) == (JobState.QUEUED, now + jobs.FIRST_DELAY)
 
 
 def test_a_delayed_job_can_be_cancelled_and_one_that_is_to_end_is_not_delayed() -> None:
