@@ -1,13 +1,9 @@
 """The backtests' doors for Celery, and the one place that puts their work on a queue."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from billiard.exceptions import SoftTimeLimitExceeded
-from celery import Task, group, shared_task
-from celery.worker.request import Request
+from celery import group, shared_task
 from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -15,10 +11,8 @@ from kombu.exceptions import OperationalError
 from backtests.models import Analysis, Backtest
 from backtests.selectors import report_shelf
 from backtests.services import analysing, running
-from markets.errors import ServiceUnavailableError
-from markets.models import Job
 from markets.services import jobs
-from markets.tasks import put_on_queue
+from markets.tasks import JobTask, put_on_queue, within_time_limit
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +28,6 @@ def submit_backtest(job: Backtest, *, key: str | None = None) -> Backtest:
     return job
 
 
-class JobRequest(Request):
-    """A message whose job is told by the worker's first process when it had to kill the one that did it."""
-
-    def on_timeout(self, soft: bool, timeout: float) -> None:  # Celery's signature
-        super().on_timeout(soft, timeout)
-        if soft:
-            return
-        job = Job.objects.filter(pk=self.args[0]).first()
-        if job is not None:
-            jobs.fail(job, f"killed at hard limit, {timeout:g} s")
-
-
-class JobTask(Task):  # type: ignore[type-arg]
-    """A task whose one argument is a job's id."""
-
-    Request = JobRequest  # type: ignore[assignment]  # celery-types knows only its name as text
-
-
-@contextmanager
-def within_time_limit(seconds: int) -> Iterator[None]:
-    """Turn Celery's warning before the hard limit into an end with a reason."""
-    try:
-        yield
-    except SoftTimeLimitExceeded:
-        raise ServiceUnavailableError(f"time limit {seconds // 60} min, partial metrics not saved") from None
-
-
 @shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_backtest(job_id: int) -> None:
     """Do a run. Safe to repeat: the row lets one worker have it, and a report is replaced whole."""
@@ -68,7 +35,7 @@ def run_backtest(job_id: int) -> None:
 
 
 def _run(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
-    with within_time_limit(SOFT_LIMIT):
+    with within_time_limit(SOFT_LIMIT, "partial metrics not saved"):
         return running.execute(job, progress)
 
 
@@ -88,7 +55,7 @@ def run_analysis(job_id: int) -> None:
 
 def _analyse(job: Analysis, progress: jobs.Progress) -> dict[str, Any]:
     _call_for_help(job)
-    with within_time_limit(SOFT_ANALYSIS_LIMIT):
+    with within_time_limit(SOFT_ANALYSIS_LIMIT, "partial metrics not saved"):
         return analysing.execute(job, progress)
 
 

@@ -1,16 +1,20 @@
 """The market's doors for Celery, and the one place that puts its work on a queue."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task, shared_task
+from celery.worker.request import Request
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from markets.errors import ExchangeUnavailableError
+from markets.errors import ExchangeUnavailableError, ServiceUnavailableError
 from markets.models import Backfill, Job, Series
 from markets.series import SeriesKey
 from markets.services import jobs, pairs
@@ -18,6 +22,8 @@ from markets.services.backfilling import BackfillSource, backfill, plan_backfill
 from markets.services.exchange import open_exchange
 
 logger = logging.getLogger(__name__)
+
+SOFT_LIMIT, HARD_LIMIT = 7_080, 7_200
 
 # Without the site's Celery app a task that is put on the queue here would look for a broker at Celery's own default.
 # It is named by the settings, for imports only go down; commands that put nothing on a queue do without Celery.
@@ -39,6 +45,33 @@ def put_on_queue(task: "Task[..., Any]", job_id: int) -> bool:
     return True
 
 
+class JobRequest(Request):
+    """A message whose job is told by the worker's first process when it had to kill the one that did it."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # Celery's signature
+        super().on_timeout(soft, timeout)
+        if soft:
+            return
+        job = Job.objects.filter(pk=self.args[0]).first()
+        if job is not None:
+            jobs.fail(job, f"killed at hard limit, {timeout:g} s")
+
+
+class JobTask(Task):  # type: ignore[type-arg]
+    """A task whose one argument is a job's id."""
+
+    Request = JobRequest  # type: ignore[assignment]  # celery-types knows only its name as text
+
+
+@contextmanager
+def within_time_limit(seconds: int, kept: str) -> Iterator[None]:
+    """Turn Celery's warning before the hard limit into an end with a reason, and what is ``kept`` of the work."""
+    try:
+        yield
+    except SoftTimeLimitExceeded:
+        raise ServiceUnavailableError(f"time limit {seconds // 60} min, {kept}") from None
+
+
 def submit_backfill(job: Backfill, *, key: str | None = None) -> Backfill:
     """Save the request and queue it; pages, API and admin all come through here."""
     with transaction.atomic():
@@ -47,7 +80,7 @@ def submit_backfill(job: Backfill, *, key: str | None = None) -> Backfill:
     return job
 
 
-@shared_task(time_limit=7_200, soft_time_limit=7_080)
+@shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_backfill(job_id: int) -> None:
     """Do a backfill job. Safe to repeat: the row lets one worker have it, the store merges by open time."""
     jobs.perform(Backfill, job_id, _fill)
@@ -55,10 +88,11 @@ def run_backfill(job_id: int) -> None:
 
 def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
     exchange = open_exchange()
-    plan = plan_backfill(exchange, job.series_key, start=job.start, end=job.end, source=BackfillSource(job.source))
-    if plan.notes:
-        progress.note(plan.notes)
-    filled = backfill(exchange, plan, progress.report)
+    with within_time_limit(SOFT_LIMIT, "what was fetched is kept: ask again for the rest"):
+        plan = plan_backfill(exchange, job.series_key, start=job.start, end=job.end, source=BackfillSource(job.source))
+        if plan.notes:
+            progress.note(plan.notes)
+        filled = backfill(exchange, plan, progress.report)
     return {
         "added": filled.added,
         "revised": filled.revised,
@@ -69,7 +103,7 @@ def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
 
 
 @shared_task(
-    time_limit=7_200,
+    time_limit=HARD_LIMIT,
     autoretry_for=(ExchangeUnavailableError,),
     retry_backoff=True,
     max_retries=8,

@@ -8,10 +8,12 @@ from django.utils import timezone
 
 from markets.series import SeriesKey
 from markets.services import jobs
-from markets.tasks import put_on_queue
+from markets.tasks import JobTask, put_on_queue, within_time_limit
 from signals.models import Study
 from signals.serializers import EvidenceQuery
 from signals.services.evidence import evidence_json, study_series
+
+SOFT_LIMIT, HARD_LIMIT = 3_540, 3_600
 
 
 def submit_study(job: Study, *, key: str | None = None) -> Study:
@@ -22,7 +24,7 @@ def submit_study(job: Study, *, key: str | None = None) -> Study:
     return job
 
 
-@shared_task(time_limit=3_600, soft_time_limit=3_540)
+@shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_study(job_id: int) -> None:
     """Do a study. Safe to repeat: it reads candles and writes its own row."""
     jobs.perform(Study, job_id, _study)
@@ -32,7 +34,8 @@ def _study(job: Study, progress: jobs.Progress) -> dict[str, Any]:
     query = EvidenceQuery(data=job.spec)
     query.is_valid(raise_exception=True)
     series = SeriesKey.of(job.symbol, job.timeframe)
-    return evidence_json(series, study_series(series, query.to_spec(), report=progress.report))
+    with within_time_limit(SOFT_LIMIT, "nothing of it is kept: ask for fewer candles or draws"):
+        return evidence_json(series, study_series(series, query.to_spec(), report=progress.report))
 
 
 @shared_task(time_limit=60)

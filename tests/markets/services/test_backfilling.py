@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -326,6 +327,29 @@ def test_a_backfill_whose_exchange_is_away_is_delayed_and_ends_well_when_it_is_b
     ended = Backfill.objects.get(pk=job.pk)
     assert ended.result is not None
     assert (ended.result["added"], ended.stage) == (96, "")
+
+
+def test_a_backfill_over_its_time_says_so_and_what_is_kept(
+    client: BinanceExchange, market: LocalReplay, symbol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's warning comes amid a question that is never answered."""
+
+    def warn(_number: int, _frame: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr("markets.tasks.open_exchange", lambda: client)
+    market.fault("timeout", path="klines", count=None)
+    job = jobs.submit(Backfill(symbol=symbol, timeframe="15m", start=START - DAY, end=START, source="rest"))
+    former = signal.signal(signal.SIGALRM, warn)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        run_backfill(job.pk)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, former)
+    ended = Backfill.objects.get(pk=job.pk)
+    said = "time limit 118 min, what was fetched is kept: ask again for the rest"
+    assert (ended.state, ended.error) == (JobState.FAILED, said)
 
 
 def test_before_listing(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
