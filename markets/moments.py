@@ -45,6 +45,9 @@ def parse_time(text: str) -> int:
         raise ValueError(expected) from None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise ValueError(f"{expected}, from {_FIRST_YEAR} to {_LAST_YEAR}")
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+    return milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment of a zone as a time (UTC ms)."""
     return round(moment.timestamp() * 1000)

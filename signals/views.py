@@ -1,6 +1,5 @@
 """Pages about signals: the chart, the explorer, one signal."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -10,6 +9,7 @@ from rest_framework.exceptions import ValidationError
 
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.models import JobState, Pair
+from markets.moments import parse_time
 from markets.selectors import known_series, newest_candles, require_pair, timeframes_of
 from markets.serializers import row_number
 from markets.series import SeriesKey, Timeframe
@@ -87,12 +87,10 @@ def _shown_overlays(request: HttpRequest) -> tuple[str, ...]:
 
 def _moment(request: HttpRequest, name: str) -> int | None:
     """Return a moment of the URL in UTC ms; what cannot be read is no moment."""
-    text = request.GET.get(name, "")
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
+        return parse_time(request.GET[name])
+    except (KeyError, ValueError):
         return None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]:

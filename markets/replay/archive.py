@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from markets.candles import PRICE_COLUMNS, Candles, FloatArray, Flow, TimeArray
+from markets.moments import milliseconds
 from markets.replay.book import Book
 from markets.replay.faults import Faults
 from markets.series import SYMBOL_PATTERN, SeriesKey, Timeframe
@@ -234,4 +235,4 @@ def _missing(request: Request) -> Response:
 
 
 def _time(day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+    return milliseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))

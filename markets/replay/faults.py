@@ -4,13 +4,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
 import orjson
 
 from markets.errors import InvalidInputError
+from markets.moments import parse_time
 from markets.replay.clock import VirtualClock
 from markets.replay.verbs import CHOICES, VERBS, Place
 from markets.series import SeriesKey, Timeframe, parse_symbol
@@ -165,12 +165,9 @@ def read_moment(value: Any, *, now: int) -> int:
         if span is not None:
             return now + round(float(span[1]) * _UNITS[span[2]])
         try:
-            moment = datetime.fromisoformat(value)
+            return parse_time(value)
         except ValueError:
             pass
-        else:
-            zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-            return round(zoned.timestamp() * 1000)
     raise InvalidInputError(f"a time is UTC ms, ISO 8601, or a span such as +5m; was {str(value)[:40]!r}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from markets.moments import milliseconds
 from markets.replay.faults import Fault, Faults
 from markets.replay.verbs import Place
 
@@ -193,7 +194,7 @@ def _refusal(fault: Fault) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     elif status == 403:
         body, kind = _HTML, b"text/html"
     else:
-        until = round(datetime.now(UTC).timestamp() * 1000) + round(float(retry_after or 0) * 1000)
+        until = milliseconds(datetime.now(UTC)) + round(float(retry_after or 0) * 1000)
         code, text = _TEXTS.get(status, (-1000, "An unknown error occurred while processing the request."))
         body = orjson.dumps({"code": code, "msg": text.format(until=until)})
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

@@ -33,7 +33,7 @@ from markets.errors import (
     SmcError,
 )
 from markets.models import Job, JobState
-from markets.moments import iso
+from markets.moments import iso, milliseconds
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
     again = max(since, now + min(max(now - since, FIRST_DELAY), LONGEST_DELAY)).replace(microsecond=0)
     ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker, is_cancel_requested=False)
     is_delayed = ours.update(
-        state=JobState.QUEUED, stage=f"delayed until {iso(round(again.timestamp() * 1000))}: {error}"[:120],
+        state=JobState.QUEUED, stage=f"delayed until {iso(milliseconds(again))}: {error}"[:120],
         eta_seconds=None, attempts=F("attempts") - 1, dispatched_at=None, worker="", not_before=again,
         delayed_since=since,
     )  # fmt: skip

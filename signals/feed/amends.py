@@ -8,7 +8,7 @@ from django.utils import timezone
 from redis import Redis
 
 from markets.errors import NotFoundError
-from markets.moments import parse_time
+from markets.moments import milliseconds, parse_time
 from markets.selectors import tick_size
 from markets.series import SeriesKey
 from signals.feed.wishes import Shard
@@ -40,7 +40,7 @@ def make_amends(redis: "Redis", publisher: Publisher, shard: Shard) -> int:
             told = signal(name)
         except NotFoundError:
             continue  # revised meanwhile
-        published_at, step = _milliseconds(row.published_at), tick_size(row.symbol)
+        published_at, step = milliseconds(row.published_at), tick_size(row.symbol)
         publisher.send(SIGNALS, signal_body(told, published_at=published_at, late=row.is_late, tick_size=step))
         count += 1
     publisher.send(SIGNALS, reset_body(SIGNALS))
@@ -69,7 +69,3 @@ def _name(row: PublishedSignal) -> str:
     direction = "up" if row.direction == 1 else "down"
     parts = (row.symbol, row.timeframe, row.scale, row.kind, direction, row.event_time, row.ref_time)
     return ".".join(str(part) for part in parts)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from markets.candles import Candle
+from markets.moments import milliseconds
 from markets.selectors import tick_size
 from markets.series import SeriesKey
 from signals.push.channels import SIGNALS, candles_channel
@@ -53,7 +54,7 @@ class Teller:
 
     def found(self, rows: Sequence[SignalRow], marks: Sequence[MarkRow], *, at: datetime, late: bool) -> None:
         """Tell what was entered into the ledger at that moment, and what became of what was entered before."""
-        published_at = round(at.timestamp() * 1000)
+        published_at = milliseconds(at)
         for row in rows:
             text = signal_body(row, published_at=published_at, late=late, tick_size=self._tick_size())
             self._publisher.send(SIGNALS, text)

@@ -49,6 +49,13 @@ def test_every_page_answers_on_an_empty_database(client: Client, path: str) -> N
         assert "HX-Request" in answer["Vary"]
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59-14:00", "0001-01-01T00:00+14:00", "yesterday", ""])
+def test_a_chart_of_a_moment_that_never_was_shows_the_present(client: Client, stored: SeriesKey, moment: str) -> None:
+    answer = client.get("/web/chart/PAGEUSDT/15m", {"as_of": moment})
+    assert answer.status_code == 200
+    assert answer.context["as_of"] is None
+
+
 def test_the_status_tells_what_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     text = client.get("/web/status").text
     told = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", text[text.index('id="versions-title"') :]))

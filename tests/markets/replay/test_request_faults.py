@@ -209,6 +209,7 @@ def test_a_fault_holds_from_its_time_until_its_end(exchange: LocalReplay) -> Non
         ({"verb": "http", "status": "429"}, "status"),
         ({"verb": "http", "count": 0}, "count"),
         ({"verb": "http", "at": "soon"}, "+5m"),
+        ({"verb": "http", "at": "9999-12-31T23:59-14:00"}, "+5m"),
         ({"verb": "dup", "which": "some"}, "closed, forming, all"),
         ({"verb": "mute", "timeframe": "1M"}, "timeframe"),
         ({"verb": "mute", "symbol": "BTC-USDT"}, "symbol"),
