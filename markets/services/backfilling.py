@@ -62,9 +62,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a backfill did. ``gaps`` are still missing, ``exchange_gaps`` the exchange itself has not.
+    """What a backfill did. ``gaps`` are still missing in its range.
 
-    ``notes`` say what was cut from the range, and ``left_out`` why files of the archive were not used.
+    ``exchange_gaps`` are those of its range that the exchange itself has not, proven or suspected. ``notes`` say
+    what was cut from the range, and ``left_out`` why files of the archive were not used.
     """
 
     added: int
@@ -156,10 +157,11 @@ def backfill(exchange: BinanceExchange, plan: Plan, report: Report = lambda frac
                 tally.tell("rest")
             note_exchange_gaps(row, gap)
     left = missing_ranges(row, plan.start, plan.end)
-    known = [Gap(each.start, each.end) for each in row.exchange_gaps.all()]
+    noted = row.exchange_gaps.filter(start__lt=plan.end, end__gt=plan.start)
+    known = tuple(Gap(each.start, each.end) for each in noted)
     report(1.0, "done")
     logger.info("backfilled", extra={"series": str(plan.series), "added": tally.added, "gaps": len(left)})
-    return Filled(tally.added, tally.revised, tuple(left), tuple(known), plan.notes, tally.reasons())
+    return Filled(tally.added, tally.revised, tuple(left), known, plan.notes, tally.reasons())
 
 
 def note_exchange_gaps(row: Series, asked: Gap) -> None:

@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from redis import Redis
 
+from markets.candles import Gap
 from markets.errors import InvalidInputError, JobCancelledError, UnknownSymbolError
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.limits import RequestBudget
@@ -142,6 +143,20 @@ def test_exchange_gap_recorded(client: BinanceExchange, market: LocalReplay, sym
     assert ExchangeGap.objects.filter(proven_at__isnull=False).count() == 1
     plan = plan_backfill(client, series, start=hours - 6 * HOUR, end=hours, source=BackfillSource.AUTO)
     assert plan.missing == ()
+
+
+def test_a_backfill_tells_only_of_the_exchange_s_gaps_in_its_range(
+    client: BinanceExchange, market: LocalReplay, symbol: str
+) -> None:
+    series = SeriesKey.of(symbol, "5m")
+    hours = START - START % HOUR
+    for begin in (hours - 9 * HOUR, hours - 3 * HOUR):
+        market.fault("hole", symbol=symbol, at=begin, minutes=60)
+    fill(client, series, hours - 12 * HOUR, hours, BackfillSource.REST)
+    assert ExchangeGap.objects.count() == 2
+    later = fill(client, series, hours - 6 * HOUR, hours, BackfillSource.REST)
+    assert later.exchange_gaps == (Gap(hours - 3 * HOUR, hours - 2 * HOUR),)
+    assert fill(client, series, hours - 2 * HOUR, hours, BackfillSource.REST).exchange_gaps == ()
 
 
 def test_gap_no_infinite_retry(client: BinanceExchange, market: LocalReplay, symbol: str) -> None:
