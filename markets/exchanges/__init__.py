@@ -1,7 +1,8 @@
 """The port to an exchange: what the service asks of one, and the values that come back."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
 from markets.candles import Candle, CandleFlow, Candles
@@ -88,12 +89,57 @@ class MarketStream(Protocol):
     @property
     def health(self) -> StreamHealth: ...
 
+    @property
+    def waiting(self) -> int:
+        """How many events and frames wait to be taken."""
+
     def close(self) -> None:
         """End all connections within a few seconds."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ArchiveFile:
+    """One file of an archive: a month's, or a day's. ``is_fresh``: the month may not be published yet."""
+
+    series: SeriesKey
+    first_day: date
+    is_monthly: bool
+    is_fresh: bool = False
+
+    @property
+    def name(self) -> str:
+        stamp = f"{self.first_day:%Y-%m}" if self.is_monthly else f"{self.first_day:%Y-%m-%d}"
+        return f"{self.series.symbol}-{self.series.timeframe.value}-{stamp}.zip"
+
+
+# Told of a file that was not used, and why.
+LeftOut = Callable[[ArchiveFile, str], None]
+
+
+class Archive(Protocol):
+    """Where an exchange keeps candles of long ago in bulk."""
+
+    def plan(self, series: SeriesKey, start: int, end: int, now: int) -> list[ArchiveFile]:
+        """Return the files that hold ``start <= open_time < end`` (UTC ms), oldest first.
+
+        ``now`` (UTC ms) is the exchange's clock: what is not over then has no file.
+        """
+
+    def fetch_all(
+        self, files: Iterable[ArchiveFile], left_out: LeftOut
+    ) -> Iterator[tuple[ArchiveFile, Candles | None]]:
+        """Yield each file with its candles, in the order given; None for one that is not there or is damaged.
+
+        ``left_out`` is told the reason, from any thread.
+        """
+
+
 class Exchange(Protocol):
     """A market to read from. Methods raise ``ExchangeError`` and its kinds, and nothing else."""
+
+    @property
+    def archive(self) -> Archive | None:
+        """Return its archive; None for an exchange that has none."""
 
     def server_time(self) -> int:
         """Return the exchange's clock, UTC ms."""

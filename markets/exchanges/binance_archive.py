@@ -2,9 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from pyarrow import csv
 
 from markets.candles import FLOW_COLUMNS, PRICE_COLUMNS, Candles, join, take_file_rows
 from markets.errors import BadAnswerError, ExchangeUnavailableError
+from markets.exchanges import ArchiveFile, LeftOut
 from markets.exchanges.transport import MEBIBYTE, Answer, Bounds, Transport
 from markets.exchanges.wire import to_milliseconds
 from markets.series import SeriesKey
@@ -38,36 +38,8 @@ _COLUMNS = (
 _TYPES = {name: pa.int64() if name.endswith("_time") else pa.float64() for name in _COLUMNS if name != "ignored"}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ArchiveFile:
-    """One file of the archive: a month's, or a day's. ``is_fresh``: the month may not be published yet."""
-
-    series: SeriesKey
-    first_day: date
-    is_monthly: bool
-    is_fresh: bool = False
-
-    @property
-    def name(self) -> str:
-        stamp = f"{self.first_day:%Y-%m}" if self.is_monthly else f"{self.first_day:%Y-%m-%d}"
-        return f"{self.series.symbol}-{self.series.timeframe.value}-{stamp}.zip"
-
-    @property
-    def path(self) -> str:
-        period = "monthly" if self.is_monthly else "daily"
-        return f"/data/spot/{period}/klines/{self.series.symbol}/{self.series.timeframe.value}/{self.name}"
-
-    def days(self) -> list["ArchiveFile"]:
-        """Return the daily files of a month's."""
-        count = (_next_month(self.first_day) - self.first_day).days
-        return [ArchiveFile(self.series, self.first_day + timedelta(days=n), is_monthly=False) for n in range(count)]
-
-
-LeftOut = Callable[[ArchiveFile, str], None]
-
-
 class BinanceArchive:
-    """The archive at one base URL. Several files are fetched at once, within bounds."""
+    """An ``Archive`` at one base URL. Several files are fetched at once, within bounds."""
 
     def __init__(self, base_url: str) -> None:
         self._transport = Transport(base_url, bounds=Bounds(total_seconds=_TOTAL_SECONDS, body_bytes=_ZIP_BYTES))
@@ -121,7 +93,7 @@ class BinanceArchive:
         # A fresh month that is not there is no news, it may not be published yet.
         found = self._fetch_one(file, left_out, may_be_absent=file.is_fresh)
         if found is None and file.is_fresh:
-            parts = [part for part in (self._fetch_one(day, left_out) for day in file.days()) if part is not None]
+            parts = [part for part in (self._fetch_one(day, left_out) for day in _days_of(file)) if part is not None]
             return join(parts) if parts else None
         return found
 
@@ -141,10 +113,11 @@ class BinanceArchive:
         return None
 
     def _read(self, file: ArchiveFile) -> Candles | None:
-        answer = self._get(file.path)
+        path = _path_of(file)
+        answer = self._get(path)
         if answer is None:
             return None
-        checksum = self._get(f"{file.path}.CHECKSUM")
+        checksum = self._get(f"{path}.CHECKSUM")
         if checksum is None:
             raise BadAnswerError(f"{file.name} has no checksum")
         told = checksum.body[:64].decode("ascii", "replace").lower()
@@ -194,6 +167,17 @@ def parse(text: bytes, file: ArchiveFile) -> Candles:
             extra={"file": file.name, "malformed": counts.malformed, "duplicate": counts.duplicate},
         )
     return candles
+
+
+def _path_of(file: ArchiveFile) -> str:
+    period = "monthly" if file.is_monthly else "daily"
+    return f"/data/spot/{period}/klines/{file.series.symbol}/{file.series.timeframe.value}/{file.name}"
+
+
+def _days_of(month: ArchiveFile) -> list[ArchiveFile]:
+    """Return the daily files of a month's."""
+    count = (_next_month(month.first_day) - month.first_day).days
+    return [ArchiveFile(month.series, month.first_day + timedelta(days=n), is_monthly=False) for n in range(count)]
 
 
 def _column(table: pa.Table, name: str) -> NDArray[Any]:

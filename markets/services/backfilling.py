@@ -14,9 +14,7 @@ from django.utils import timezone
 
 from markets.candles import Candles, Gap, join
 from markets.errors import ExchangeError, InvalidInputError
-from markets.exchanges import SETTLE_MILLISECONDS
-from markets.exchanges.binance import BinanceExchange
-from markets.exchanges.binance_archive import ArchiveFile
+from markets.exchanges import SETTLE_MILLISECONDS, ArchiveFile, Exchange
 from markets.models import ExchangeGap, Series
 from markets.selectors import candle_store
 from markets.series import SeriesKey
@@ -77,7 +75,7 @@ class Filled:
 
 
 def plan_backfill(
-    exchange: BinanceExchange, series: SeriesKey, *, start: int | None, end: int | None, source: BackfillSource
+    exchange: Exchange, series: SeriesKey, *, start: int | None, end: int | None, source: BackfillSource
 ) -> Plan:
     """Find out what is missing and where it comes from; asks the exchange for its clock and its first candle.
 
@@ -140,7 +138,7 @@ def missing_ranges(row: Series, start: int, end: int) -> list[Gap]:
     return [gap for gap in cut if gap.start < gap.end and not _is_inside(gap, proven)]
 
 
-def backfill(exchange: BinanceExchange, plan: Plan, report: Report = lambda fraction, stage: None) -> Filled:
+def backfill(exchange: Exchange, plan: Plan, report: Report = lambda fraction, stage: None) -> Filled:
     """Do what ``plan`` says; ``report`` is told the fraction done and the stage, and may raise to stop."""
     tally = _Tally(plan, report)
     if plan.files and exchange.archive is not None:
@@ -213,7 +211,7 @@ def _merge(tally: _Tally, candles: Candles, source: Source) -> None:
         tally.revised += len(merged.revised)
 
 
-def _rest_pages(exchange: BinanceExchange, series: SeriesKey, gap: Gap) -> Iterator[Candles]:
+def _rest_pages(exchange: Exchange, series: SeriesKey, gap: Gap) -> Iterator[Candles]:
     """Yield the candles of ``gap`` in commits of some pages. Moves on by time: pages may be short or hold holes."""
     at, pages = gap.start, []
     while at < gap.end:
@@ -229,7 +227,7 @@ def _rest_pages(exchange: BinanceExchange, series: SeriesKey, gap: Gap) -> Itera
         yield join(pages)
 
 
-def _first_available(exchange: BinanceExchange, row: Series) -> int:
+def _first_available(exchange: Exchange, row: Series) -> int:
     if row.first_available is None:
         first = exchange.candles(row.key, start=0, limit=1)
         if not len(first):

@@ -6,12 +6,13 @@ from django.conf import settings
 from redis import Redis
 
 from markets.errors import ServiceUnavailableError
+from markets.exchanges import Exchange
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.limits import RequestBudget
 
 
 @cache
-def open_exchange() -> BinanceExchange:
+def open_exchange() -> Exchange:
     """Return this process's client; its request budget is shared with all other processes.
 
     Raises ``ServiceUnavailableError`` for a replay of which nobody said where it is: the real market is none.

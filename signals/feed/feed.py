@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 
 from markets.errors import FencedError, SmcError
-from markets.exchanges import SETTLE_MILLISECONDS, CandleUpdate, Connected, StreamEvent
-from markets.exchanges.binance_stream import BinanceStream
+from markets.exchanges import SETTLE_MILLISECONDS, CandleUpdate, Connected, MarketStream, StreamEvent
 from markets.series import SeriesKey
 from markets.services.pairs import note_state, refresh
 from signals.feed.followed import OVERDUE_SECONDS, Followed, Job
@@ -76,7 +75,7 @@ class Feed:
         self._beginning: set[SeriesKey] = set()
         self._fast = Lane("live", threads=_FAST_THREADS, tell=self._inbox.put)
         self._slow = Lane("recovery", threads=_SLOW_THREADS, tell=self._inbox.put)
-        self.stream: BinanceStream = around.exchange.open_stream()
+        self.stream: MarketStream = around.exchange.open_stream()
         self.series: dict[SeriesKey, Followed] = {}
 
     def run(self) -> None:

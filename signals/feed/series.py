@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from markets.candles import Candle, Candles, Gap
 from markets.errors import StoreError
-from markets.exchanges import CandleUpdate
-from markets.exchanges.binance import BinanceExchange
+from markets.exchanges import CandleUpdate, Exchange
 from markets.moments import iso
 from markets.series import SeriesKey
 from markets.services.backfilling import BackfillSource, backfill, missing_ranges, note_exchange_gaps, plan_backfill
@@ -39,7 +38,7 @@ _ledger = threading.Lock()
 class Surroundings:
     """What the work for every series shares."""
 
-    exchange: BinanceExchange
+    exchange: Exchange
     store: CandleStore
     root: Path
     fence: Fence

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from markets.errors import BadAnswerError, ExchangeUnavailableError
-from markets.exchanges.binance_archive import ArchiveFile, BinanceArchive, parse
+from markets.exchanges import ArchiveFile
+from markets.exchanges.binance_archive import BinanceArchive, parse
 from markets.series import SeriesKey
 from tests.replaying import LocalReplay, replay
 

@@ -1,11 +1,10 @@
 """An exchange that answers from memory, and says only what the test lets it say."""
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection
 
 from markets.candles import Candle, Candles
-from markets.exchanges import SETTLE_MILLISECONDS, CandleUpdate
+from markets.exchanges import SETTLE_MILLISECONDS, Archive, CandleUpdate, MarketStream, PairInfo
 from markets.series import SeriesKey
 
 
@@ -18,7 +17,7 @@ class ScriptedExchange:
         self.missing: set[int] = set()
         self.error: Exception | None = None
         self.asked: list[tuple[int, int | None]] = []
-        self.archive: Any = self
+        self.archive: Archive | None = None
         self.now = 0
         self.move_to(known)
 
@@ -45,12 +44,11 @@ class ScriptedExchange:
         ]
         return Candles.of(rows[:limit])
 
-    def plan(self, series: SeriesKey, start: int, end: int, now: int) -> list[Any]:
-        """The archive has nothing."""
+    def pairs(self, symbols: Collection[str] | None = None) -> list[PairInfo]:
         return []
 
-    def fetch_all(self, files: Sequence[Any], left_out: Any = None) -> list[Any]:
-        return []
+    def open_stream(self) -> MarketStream:
+        raise NotImplementedError("what its stream says, the test says itself: update")
 
     def update(self, index: int, candle: Candle | None = None, *, is_closed: bool = True) -> CandleUpdate:
         """Return what a stream says of candle ``index``."""

@@ -70,7 +70,7 @@ class Rig:
     def new_work(self) -> SeriesWork:
         """Return the work as a process that was started again has it."""
         around = Surroundings(
-            exchange=self.exchange,  # type: ignore[arg-type]
+            exchange=self.exchange,
             store=candle_store(),
             root=settings.DATA_ROOT,
             fence=self.fence,
