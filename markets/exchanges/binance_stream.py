@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from markets.candles import Candle
 from markets.exchanges import CandleUpdate, Connected, StreamEvent, StreamHealth
 from markets.exchanges.backoff import ConnectBudget
+from markets.exchanges.binance_bundle import Bundle, BundleSetup, Tally
 from markets.exchanges.binance_connection import Connection, Ended, Message, Opened
 from markets.exchanges.binance_frames import CandleFrame, Frame, Reply, Shutdown, read_frame
 from markets.exchanges.binance_line import Line
-from markets.exchanges.binance_shard import Shard, Surroundings, Tally
 from markets.exchanges.event_queue import EventQueue
 from markets.exchanges.series_watch import SeriesWatch
 from markets.exchanges.stream_clock import ClockProbe
@@ -70,14 +70,14 @@ class BinanceStream:
         self._events = EventQueue()
         self._health = StreamHealth()
         self._watch = SeriesWatch(self._timing)
-        self._shards: list[Shard] = []
+        self._bundles: list[Bundle] = []
         self._server_time: int | None = None
         self._last_closed: dict[SeriesKey, Candle] = {}
         self._generation = 0
         self._complaint_at = 0.0
         self._failure: Exception | None = None
         self._is_closing = False
-        self._around = Surroundings(
+        self._setup = BundleSetup(
             timing=self._timing,
             budget=ConnectBudget(self._timing.connects, self._timing.connect_window_seconds),
             probe=ClockProbe(read_time, gap_seconds=self._timing.silence_seconds),
@@ -126,8 +126,8 @@ class BinanceStream:
             self._health.last_error = f"{type(error).__name__}: {error}"
             raise
         finally:
-            for shard in self._shards:
-                shard.close()
+            for bundle in self._bundles:
+                bundle.close()
             self._health.connections = 0
 
     def _loop(self) -> None:
@@ -147,17 +147,17 @@ class BinanceStream:
                 ticked_at = now
 
     def _tick(self, now: float, *, slept: float) -> None:
-        for shard in self._shards:
+        for bundle in self._bundles:
             if slept > self._timing.silence_seconds / 2:
-                shard.forgive(slept)
-            shard.tick(now)
-            self._report(shard)
-        self._shards = [shard for shard in self._shards if shard.wanted]
-        self._health.connections = sum(line.is_open for shard in self._shards for line in shard.lines)
+                bundle.forgive(slept)
+            bundle.tick(now)
+            self._report(bundle)
+        self._bundles = [bundle for bundle in self._bundles if bundle.wanted]
+        self._health.connections = sum(line.is_open for bundle in self._bundles for line in bundle.lines)
         self._health.mute = self._watch.mute(self._server_time, now)
 
-    def _report(self, shard: Shard) -> None:
-        tally, shard.tally = shard.tally, Tally()
+    def _report(self, bundle: Bundle) -> None:
+        tally, bundle.tally = bundle.tally, Tally()
         self._health.reconnects += tally.reconnects
         if tally.error:
             self._health.last_error = tally.error
@@ -169,24 +169,24 @@ class BinanceStream:
             self._spread(item.series)
         elif isinstance(item, Opened | Ended | Message):
             # What a connection of an older generation still says is not heard.
-            for shard in self._shards:
-                for line in shard.lines:
+            for bundle in self._bundles:
+                for line in bundle.lines:
                     if line.generation == item.generation:
-                        self._handle_from(shard, line, item)
+                        self._handle_from(bundle, line, item)
 
-    def _handle_from(self, shard: Shard, line: Line, item: Opened | Ended | Message) -> None:
+    def _handle_from(self, bundle: Bundle, line: Line, item: Opened | Ended | Message) -> None:
         now = time.monotonic()
         if isinstance(item, Opened):
             line.opened(now)
-            logger.info("stream connected", extra={"generation": line.generation, "series": len(shard.wanted)})
-            shard.tick(now)
+            logger.info("stream connected", extra={"generation": line.generation, "series": len(bundle.wanted)})
+            bundle.tick(now)
         elif isinstance(item, Ended):
-            shard.ended(line, item.reason, now)
+            bundle.ended(line, item.reason, now)
         else:
-            self._read(shard, line, item)
-        self._report(shard)
+            self._read(bundle, line, item)
+        self._report(bundle)
 
-    def _read(self, shard: Shard, line: Line, message: Message) -> None:
+    def _read(self, bundle: Bundle, line: Line, message: Message) -> None:
         self._health.last_message_at = message.received_at
         try:
             frame = _frame_of(message)
@@ -198,15 +198,15 @@ class BinanceStream:
             self._complain("candles rejected", error)
         else:
             if isinstance(frame, CandleFrame):
-                self._take(shard, line, frame, message.received_at)
+                self._take(bundle, line, frame, message.received_at)
             elif isinstance(frame, Reply):
-                shard.granted(line, line.reply(frame))
+                bundle.granted(line, line.reply(frame))
             elif isinstance(frame, Shutdown):
-                shard.shut_down(line)
+                bundle.shut_down(line)
 
-    def _take(self, shard: Shard, line: Line, frame: CandleFrame, received_at: float) -> None:
+    def _take(self, bundle: Bundle, line: Line, frame: CandleFrame, received_at: float) -> None:
         series, candle = frame.series, frame.candle
-        if series not in shard.wanted:
+        if series not in bundle.wanted:
             return
         line.heard(frame.event_time, received_at)
         if frame.event_time <= candle.open_time + series.timeframe.milliseconds + _TIMELY_MS:
@@ -221,21 +221,21 @@ class BinanceStream:
         self._events.put(CandleUpdate(series, candle, frame.is_closed, frame.event_time, received_at, flow=frame.flow))
 
     def _spread(self, wanted: frozenset[SeriesKey]) -> None:
-        """Give each series that is new to a shard with room, and take away what is no longer wanted."""
-        for shard in self._shards:
-            shard.wanted &= wanted
-        new = sorted(wanted - {series for shard in self._shards for series in shard.wanted})
+        """Give each series that is new to a bundle with room, and take away what is no longer wanted."""
+        for bundle in self._bundles:
+            bundle.wanted &= wanted
+        new = sorted(wanted - {series for bundle in self._bundles for series in bundle.wanted})
         for series in new:
-            room = (each for each in self._shards if len(each.wanted) < self._timing.streams_a_connection)
-            shard = next(room, None) or self._add_shard()
-            shard.wanted.add(series)
+            room = (each for each in self._bundles if len(each.wanted) < self._timing.streams_a_connection)
+            bundle = next(room, None) or self._add_bundle()
+            bundle.wanted.add(series)
         self._last_closed = {series: last for series, last in self._last_closed.items() if series in wanted}
         self._watch.follow(wanted)
 
-    def _add_shard(self) -> Shard:
-        shard = Shard(self._around)
-        self._shards.append(shard)
-        return shard
+    def _add_bundle(self) -> Bundle:
+        bundle = Bundle(self._setup)
+        self._bundles.append(bundle)
+        return bundle
 
     def _connect(self, now: float) -> Line:
         self._generation += 1

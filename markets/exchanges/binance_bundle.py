@@ -1,4 +1,4 @@
-"""A share of the wanted series, and the life of the connection that serves it: made, replaced, made again."""
+"""A bundle of the wanted series, and the life of the connection that serves it: made, replaced, made again."""
 
 import logging
 import random
@@ -19,8 +19,8 @@ _CALM_FROM_MS, _CALM_TO_MS = 10_000, 45_000
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all shards of a stream share. ``connect`` makes a line; ``server_time`` is the newest a frame carried."""
+class BundleSetup:
+    """What all bundles of a stream share. ``connect`` makes a line; ``server_time`` is the newest a frame carried."""
 
     timing: StreamTiming
     budget: ConnectBudget
@@ -39,17 +39,17 @@ class Tally:
     error: str = ""
 
 
-class Shard:
+class Bundle:
     """Keeps one connection for up to 1,024 series. Not safe for threads: the stream's own uses it.
 
     A connection that is silent, old or about to be shut down is replaced make-before-break: its successor is
     subscribed first, and only then does the old one end. What both say is said twice, which is normal.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, setup: BundleSetup) -> None:
         self.wanted: set[SeriesKey] = set()
         self.tally = Tally()
-        self._around = around
+        self._setup = setup
         self._line: Line | None = None
         self._successor: Line | None = None
         self._is_planned = True
@@ -67,7 +67,7 @@ class Shard:
 
     @property
     def has_given_up(self) -> bool:
-        limit = self._around.max_reconnects
+        limit = self._setup.max_reconnects
         return bool(limit) and self._failures > limit
 
     def tick(self, now: float) -> None:
@@ -77,7 +77,7 @@ class Shard:
             return
         for line in self.lines:
             self._go_live(line, line.pump(self.wanted, now))
-            if not line.is_open and now - line.created_at > self._around.timing.open_seconds:
+            if not line.is_open and now - line.created_at > self._setup.timing.open_seconds:
                 line.end("no connection in time")
         if self._line is None:
             self._line = self._connect(now)
@@ -98,7 +98,7 @@ class Shard:
     def ended(self, line: Line, reason: str, now: float) -> None:
         """A connection of ours is gone."""
         self._failures = 1 if line.is_proven else self._failures + 1
-        timing = self._around.timing
+        timing = self._setup.timing
         wait = full_jitter(self._failures - 1, first=timing.backoff_first_seconds, cap=timing.backoff_cap_seconds)
         self._retry_at = now + wait
         self.tally.error = reason
@@ -111,7 +111,7 @@ class Shard:
             # Whatever the successor is granted from now on, nobody covered the time before.
             self._is_planned = False
         if self.has_given_up:
-            self.tally.error = f"gave up after {self._around.max_reconnects} reconnects: {reason}"
+            self.tally.error = f"gave up after {self._setup.max_reconnects} reconnects: {reason}"
         logger.warning("stream connection ended", extra={"reason": reason, "retry_in": round(wait, 1)})
 
     def forgive(self, seconds: float) -> None:
@@ -125,13 +125,13 @@ class Shard:
         self._line = self._successor = None
 
     def _connect(self, now: float) -> Line | None:
-        if now < self._retry_at or self.has_given_up or not self._around.budget.take():
+        if now < self._retry_at or self.has_given_up or not self._setup.budget.take():
             return None
         self._rotate_after = self._next_rotation()
-        return self._around.connect(now)
+        return self._setup.connect(now)
 
     def _consider_replacing(self, line: Line, now: float) -> None:
-        is_silent = line.is_open and self._silence_ms(line, now) >= self._around.timing.silence_ms * self._patience
+        is_silent = line.is_open and self._silence_ms(line, now) >= self._setup.timing.silence_ms * self._patience
         is_old = self._age_ms(line, now) >= self._rotate_after and self._is_calm()
         if not (is_silent or is_old or self._is_asked_to_leave):
             return
@@ -150,7 +150,7 @@ class Shard:
     def _may_take_over(self, successor: Line, now: float) -> bool:
         if successor.ready_at is None:
             return False
-        return successor.first_heard_at is not None or now - successor.ready_at >= self._around.timing.takeover_seconds
+        return successor.first_heard_at is not None or now - successor.ready_at >= self._setup.timing.takeover_seconds
 
     def _take_over(self, now: float) -> None:
         old, self._line, self._successor = self._line, self._successor, None
@@ -168,11 +168,11 @@ class Shard:
 
     def _silence_ms(self, line: Line, now: float) -> int:
         """Return for how long no candle came, by the exchange's clock; it is asked for after some real seconds."""
-        real_seconds, probe = now - line.heard_at, self._around.probe
-        if real_seconds < self._around.timing.silence_seconds:
+        real_seconds, probe = now - line.heard_at, self._setup.probe
+        if real_seconds < self._setup.timing.silence_seconds:
             return 0
         probe.ask()
-        if probe.asked_at < line.heard_at + self._around.timing.silence_seconds:
+        if probe.asked_at < line.heard_at + self._setup.timing.silence_seconds:
             return 0
         if probe.time is None:
             return int(real_seconds * 1000)
@@ -182,15 +182,15 @@ class Shard:
 
     def _age_ms(self, line: Line, now: float) -> int:
         age = int((now - line.created_at) * 1000)
-        server_time = self._around.server_time()
+        server_time = self._setup.server_time()
         if server_time is None or line.started_time is None:
             return age
         return max(age, server_time - line.started_time)
 
     def _is_calm(self) -> bool:
-        server_time = self._around.server_time()
+        server_time = self._setup.server_time()
         return server_time is None or _CALM_FROM_MS <= server_time % 60_000 <= _CALM_TO_MS
 
     def _next_rotation(self) -> int:
-        timing = self._around.timing
+        timing = self._setup.timing
         return timing.rotate_ms - int(random.uniform(0, timing.rotate_spread_ms))  # noqa: S311 - no secret
