@@ -162,7 +162,7 @@ def many(root: Path) -> None:
         )
         midnight = timed(lambda: list(pool.map(close, keys, [1_440] * 400)), 1)
     show("400 series close at once, first candle of a day", midnight, limit=2000)
-    show("start-up recovery of 400 series, a day of each to merge", timed(CandleStore(root).recover, 1))
+    show("start-up recovery of 400 series, a day of each to merge", timed(CandleStore(root).clear_up, 1))
     show("statistics of 400 series", timed(CandleStore(root).statistics, 1))
 
 

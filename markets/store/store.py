@@ -14,12 +14,12 @@ from markets.candles import COLUMNS, Candles
 from markets.errors import InvalidCandlesError, StoreError
 from markets.series import SeriesKey
 from markets.store.cache import SheetCache
+from markets.store.clearing import ClearedUp, clear_up
 from markets.store.combining import Source
 from markets.store.coverage import Coverage
 from markets.store.disk import Disk, make_folder
 from markets.store.layout import DAMAGED, EARLIEST, LATEST, QUARANTINE, folder_of, require_readable, series_below
 from markets.store.locks import SeriesLock
-from markets.store.recovery import Recovered, recover
 from markets.store.shelf import DamagedError, Files, Shelf, Version
 from markets.store.verify import Verified, verify
 from markets.store.writing import Merged, Writer
@@ -191,7 +191,7 @@ class CandleStore:
             report(done, len(wanted))
         return total
 
-    def recover(self) -> Recovered:
+    def clear_up(self) -> ClearedUp:
         """Clear up what a crash left: temporary files, journals, merges cut short, files the manifest does not know.
 
         Safe at any time; to be called when a process starts.
@@ -202,11 +202,11 @@ class CandleStore:
             The data folder cannot be written to.
         """
         make_folder(self._disk, self.root)
-        total = Recovered()
+        total = ClearedUp()
         for series in series_below(self.root):
             shelf = self._shelf(series)
             with SeriesLock(shelf.folder) as lock:
-                total += recover(self._writer(shelf, lock))
+                total += clear_up(self._writer(shelf, lock))
         return total
 
     def statistics(self) -> Statistics:

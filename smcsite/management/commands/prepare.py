@@ -31,7 +31,7 @@ class Command(SmcCommand):
             tracked = track_first_pairs()
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
-        candle_store().recover()
+        candle_store().clear_up()
         if settings.ENV.is_replay:
             self._note_replay_start()
         logger.info("prepared", extra={"pairs": tracked, "seconds": round(time.monotonic() - began, 1)})

@@ -80,7 +80,7 @@ _WAYS = (
     lambda store, candles: store.read(MINUTE, start=None, end=None),
     lambda store, candles: store.newest(MINUTE, 2500),
     lambda store, candles: store.coverage(MINUTE),
-    lambda store, candles: store.recover(),
+    lambda store, candles: store.clear_up(),
     _merge_all,
 )
 
@@ -214,9 +214,9 @@ def test_a_damaged_manifest_costs_nothing(tmp_path: Path, damage: bytes | None) 
     assert store.coverage(MINUTE) == coverage
     assert store.edit(MINUTE) == edit
     assert store.verify().problems == ()
-    assert store.recover().adopted == 1
+    assert store.clear_up().adopted == 1
     assert path.stat().st_size > 100
-    assert store.recover().adopted == 0
+    assert store.clear_up().adopted == 0
     assert store.edit(MINUTE) == edit
 
 
@@ -226,7 +226,7 @@ def test_tmp_sweep(tmp_path: Path) -> None:
     (folder(store) / ".manifest.json.0123456789ab.tmp").write_bytes(b"half")
     assert same(everything(store), candles)
     assert store.verify().problems == ()
-    assert store.recover().swept == 2
+    assert store.clear_up().swept == 2
     assert leftovers(tmp_path) == []
     assert same(everything(store), candles)
 

@@ -59,7 +59,7 @@ def test_store_kill9_500(tmp_path: Path) -> None:
         store = CandleStore(tmp_path)
         is_recovered = rng.random() < 0.5
         if is_recovered:
-            store.recover()
+            store.clear_up()
             assert leftovers(tmp_path) == []
         # Days that were merged into their month a moment ago may stand in both until somebody clears up.
         reasons = {problem.reason.partition(" ")[2] for problem in store.verify().problems}
@@ -128,7 +128,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, action: st
         CandleStore(tmp_path / "hasty").merge(QUARTER, corrected, source=Source.REST)
         assert same(everything(CandleStore(tmp_path / "hasty"), QUARTER), corrected)
         shutil.rmtree(tmp_path / "hasty")
-        store.recover()
+        store.clear_up()
         assert leftovers(root) == []
         assert store.verify().problems == ()
         act(store)
@@ -192,8 +192,8 @@ def _check_state(root: Path, state: dict[Path, bytes], candles: Candles, *, safe
     found = everything(store, QUARTER)
     assert safe <= len(found) <= following
     assert same(found, candles.first(len(found)))
-    recovered = store.recover()
-    assert recovered.quarantined == 0
+    left = store.clear_up()
+    assert left.quarantined == 0
     assert leftovers(root) == []
     assert store.verify().problems == ()
     assert same(everything(store, QUARTER), found)

@@ -116,7 +116,7 @@ def test_ro_data_dir(tmp_path: Path) -> None:
         from markets.store import CandleStore
 
         try:
-            CandleStore(Path(sys.argv[1]) / "data").recover()
+            CandleStore(Path(sys.argv[1]) / "data").clear_up()
         except StoreError as error:
             print(error)
     """

@@ -319,7 +319,7 @@ def test_recovery_writes_journals_into_their_files_and_removes_them(tmp_path: Pa
     store = CandleStore(tmp_path)
     # A journal without its file is nobody's.
     assert same(everything(store), candles.first(STORED))
-    store.recover()
+    store.clear_up()
     assert list(place.glob(".*.journal")) == []
     assert same(filed(tmp_path), candles.first(STORED))
     assert same(everything(store), candles.first(STORED))

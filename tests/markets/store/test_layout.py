@@ -76,4 +76,4 @@ def test_foreign_folders_are_no_series(tmp_path: Path) -> None:
         (tmp_path / "candles" / name).mkdir(parents=True)
     (tmp_path / "candles" / "ETHUSDT" / "4h").write_text("a file")
     assert store.series() == [MINUTE]
-    assert store.recover().swept == 0
+    assert store.clear_up().swept == 0

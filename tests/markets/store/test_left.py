@@ -54,7 +54,7 @@ def test_two_stores_that_take_turns_lose_nothing_of_each_other(tmp_path: Path, r
         elif chance < 0.95:
             store.fold(MINUTE)
         else:
-            store.recover()
+            store.clear_up()
         assert same(everything(stores[rng.integers(2)]), Candles.of(expected[time] for time in sorted(expected)))
     assert CandleStore(tmp_path).verify().problems == ()
 
@@ -117,7 +117,7 @@ def test_a_month_put_there_by_hand_is_seen_by_the_next_live_candle(tmp_path: Pat
     # The newest day has a file of its own, until the next one has begun.
     other.merge(MINUTE, corrected, source=Source.ARCHIVE)
     other.merge(MINUTE, Candles.of([later]), source=Source.ARCHIVE)
-    other.recover()
+    other.clear_up()
     month = min(folder(other).glob("*.parquet"))
     (folder(store) / month.name).write_bytes(month.read_bytes())
     assert told(store, candles, 60) == 0

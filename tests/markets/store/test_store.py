@@ -86,7 +86,7 @@ def test_any_sequence_of_merges_does_what_a_table_would(tmp_path: Path, seed: in
         edit += not is_append
         assert store.edit(series) == edit
         if turn % 6 == 5:
-            store.recover()
+            store.clear_up()
             store = CandleStore(tmp_path)
             assert store.edit(series) == edit
         assert [*stored(store, series)] == [table[time] for time in sorted(table)]
@@ -310,7 +310,7 @@ def test_the_newest_day_stands_apart_until_it_is_over(tmp_path: Path) -> None:
         "2023-11.parquet",
     ]
     assert same(stored(store), candles)
-    store.recover()
+    store.clear_up()
     assert sorted(path.name for path in folder(store).glob("*.parquet")) == ["2023-11-18.parquet", "2023-11.parquet"]
     assert same(stored(CandleStore(tmp_path)), candles)
 
@@ -332,7 +332,7 @@ def test_days_that_go_into_their_month_leave_the_memory(tmp_path: Path) -> None:
     store, candles = CandleStore(tmp_path), oracle(5000)
     for low in range(0, len(candles), 500):
         store.merge(MINUTE, candles.take(slice(low, low + 500)), source=Source.STREAM)
-    store.recover()
+    store.clear_up()
     (day,) = folder(store).glob("????-??-??.parquet")
     assert store.statistics().cache_bytes == 10 * 8 * pq.read_metadata(day).num_rows
     assert same(stored(store), candles)

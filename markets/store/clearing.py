@@ -8,7 +8,7 @@ from markets.store.writing import Writer
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class ClearedUp:
     """How many temporary files were removed, files taken into the manifest, days merged into their month, and
     damaged files moved to the quarantine.
     """
@@ -18,11 +18,11 @@ class Recovered:
     merged_days: int = 0
     quarantined: int = 0
 
-    def __add__(self, other: "Recovered") -> "Recovered":
-        return Recovered(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+    def __add__(self, other: "ClearedUp") -> "ClearedUp":
+        return ClearedUp(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
-def recover(writer: Writer) -> Recovered:
+def clear_up(writer: Writer) -> ClearedUp:
     """Clear up one series, whose lock the caller holds: so a temporary file in it is nobody's."""
     folder, disk = writer.shelf.folder, writer.shelf.disk
     leftovers = list(folder.glob(f".*{TEMPORARY}"))
@@ -38,6 +38,6 @@ def recover(writer: Writer) -> Recovered:
             days = writer.old_days()
             writer.tidy(days)
             writer.drop_journals()
-            return Recovered(len(leftovers), writer.adopt(), len(days), writer.buried)
+            return ClearedUp(len(leftovers), writer.adopt(), len(days), writer.buried)
         except DamagedError as damage:
             writer.bury(damage)
