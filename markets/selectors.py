@@ -4,15 +4,21 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 
 from markets.candles import Candles
-from markets.errors import UnknownSymbolError
-from markets.models import Backfill, ExchangeGap, Pair, Series
+from markets.errors import NotFoundError, UnknownSymbolError
+from markets.models import LARGEST_ID, Backfill, ExchangeGap, Job, Pair, Series
 from markets.series import SeriesKey, Timeframe
 from markets.store import CandleStore, Coverage, Version
+
+J = TypeVar("J", bound=Job)
+
+Visitor = User | AnonymousUser
 
 
 @cache
@@ -116,6 +122,24 @@ def exchange_gaps(series: SeriesKey) -> QuerySet[ExchangeGap]:
 def backfills() -> QuerySet[Backfill]:
     """Return the backfill jobs, newest first."""
     return Backfill.objects.select_related("owner")
+
+
+def visible_jobs(user: Visitor, jobs: QuerySet[J]) -> QuerySet[J]:
+    """Return the jobs this visitor may see: who is signed in without being staff sees only his own."""
+    return jobs.filter(owner=user) if user.is_authenticated and not user.is_staff else jobs
+
+
+def find_job(user: Visitor, jobs: QuerySet[J], job_id: int) -> J:
+    """Return one job; raise ``NotFoundError`` when there is none that this visitor may see."""
+    job = visible_jobs(user, jobs).filter(pk=job_id).first() if job_id <= LARGEST_ID else None
+    if job is None:
+        raise NotFoundError(f"there is no job {str(job_id)[:20]}")
+    return job
+
+
+def owner_of(user: Visitor) -> User | None:
+    """Return whose a job is that this visitor asks for; None for one who is not signed in."""
+    return user if user.is_authenticated else None
 
 
 def timeframes_of(pair: Pair) -> list[Timeframe]:

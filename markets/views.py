@@ -10,10 +10,21 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from markets.errors import ConflictError, InvalidInputError, NotFoundError, SmcError
+from markets.errors import ConflictError, InvalidInputError, SmcError
 from markets.forms import BackfillForm, PairForm, TimeframesForm
-from markets.models import LARGEST_ID, Job
-from markets.selectors import backfills, candle_store, coverage_of, known_series, pairs, require_pair, timeframes_of
+from markets.models import Job
+from markets.selectors import (
+    backfills,
+    candle_store,
+    coverage_of,
+    find_job,
+    known_series,
+    owner_of,
+    pairs,
+    require_pair,
+    timeframes_of,
+    visible_jobs,
+)
 from markets.series import Timeframe
 from markets.services.jobs import request_cancel
 from markets.services.pairs import track
@@ -52,19 +63,6 @@ def redirect(request: HttpRequest, url: str) -> HttpResponse:
     return HttpResponseRedirect(url)
 
 
-def visible(request: HttpRequest, jobs: Any) -> Any:
-    """Return the jobs this visitor may see: who is signed in without being staff sees only his own."""
-    user = request.user
-    return jobs.filter(owner=user) if user.is_authenticated and not user.is_staff else jobs
-
-
-def find_job(request: HttpRequest, jobs: Any, job_id: int) -> Any:
-    job = visible(request, jobs).filter(pk=job_id).first() if job_id <= LARGEST_ID else None
-    if job is None:
-        raise NotFoundError(f"there is no job {str(job_id)[:20]}")
-    return job
-
-
 def ask_to_cancel(request: HttpRequest, job: Job) -> None:
     """Ask a job to end; that it has ended already is no error to a person who pressed the button."""
     try:
@@ -79,7 +77,7 @@ def data(request: HttpRequest) -> HttpResponse:
     form = BackfillForm(request.POST or None, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
         try:
-            job = submit_backfill(form.to_job(owner=request.user if request.user.is_authenticated else None))
+            job = submit_backfill(form.to_job(owner=owner_of(request.user)))
         except InvalidInputError as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
         else:
@@ -96,7 +94,7 @@ def _data_context(request: HttpRequest, form: BackfillForm) -> dict[str, Any]:
     return {
         "form": form,
         "pairs": [(pair, *_coverage(pair)) for pair in pairs()],
-        "jobs": visible(request, backfills())[:_JOBS_SHOWN],
+        "jobs": visible_jobs(request.user, backfills())[:_JOBS_SHOWN],
         "timeframes": list(Timeframe),
         "set_aside": candle_store().set_aside(),
     }
@@ -113,13 +111,13 @@ def _coverage(pair: Any) -> tuple[list[Any], str]:
 @require_GET
 def backfill_job(request: HttpRequest, job_id: int) -> HttpResponse:
     """One job's card; as a page of its own where there is no script."""
-    job = find_job(request, backfills(), job_id)
+    job = find_job(request.user, backfills(), job_id)
     return page(request, "markets/job.html", {"job": job}, parts={f"job-{job.pk}": "markets/_job.html"})
 
 
 @require_POST
 def cancel_backfill(request: HttpRequest, job_id: int) -> HttpResponse:
-    job = find_job(request, backfills(), job_id)
+    job = find_job(request.user, backfills(), job_id)
     ask_to_cancel(request, job)
     if "HX-Request" in request.headers:
         job.refresh_from_db()

@@ -10,10 +10,18 @@ from rest_framework.exceptions import ValidationError
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
 from markets.models import JobState, Pair
 from markets.moments import parse_time
-from markets.selectors import known_series, newest_candles, require_pair, timeframes_of
+from markets.selectors import (
+    find_job,
+    known_series,
+    newest_candles,
+    owner_of,
+    require_pair,
+    timeframes_of,
+    visible_jobs,
+)
 from markets.serializers import row_number
 from markets.series import SeriesKey, Timeframe
-from markets.views import ask_to_cancel, find_job, page, redirect, visible
+from markets.views import ask_to_cancel, page, redirect
 from signals import selectors
 from signals.engine import SCALES
 from signals.forms import StudyForm
@@ -197,12 +205,12 @@ def signal(request: HttpRequest, signal_id: str) -> HttpResponse:
 def evidence(request: HttpRequest) -> HttpResponse:
     """What signals were worth: a study made now, or as a job that POST asks for."""
     form = StudyForm(_asked(request))
-    studies = visible(request, Study.objects.defer("result"))[:_STUDIES_SHOWN]
+    studies = visible_jobs(request.user, Study.objects.defer("result"))[:_STUDIES_SHOWN]
     context: dict[str, Any] = {"form": form, "studies": studies}
     if form.is_bound and form.is_valid():
         try:
             if request.method == "POST":
-                job = submit_study(form.to_job(owner=request.user if request.user.is_authenticated else None))
+                job = submit_study(form.to_job(owner=owner_of(request.user)))
                 return redirect(request, reverse("study", args=[job.pk]))
             query = form.to_query()
             require_pair(query.series.symbol)
@@ -231,9 +239,9 @@ def _asked(request: HttpRequest) -> Any:
 @require_GET
 def study_page(request: HttpRequest, job_id: int) -> HttpResponse:
     """One study: its progress, then its tables."""
-    job = find_job(request, Study.objects.all(), job_id)
+    job = find_job(request.user, Study.objects.all(), job_id)
     context: dict[str, Any] = {"job": job}
-    if job.state == JobState.DONE:
+    if job.state == JobState.DONE and job.result is not None:
         context |= study_context(job.result, horizon=request.GET.get("horizon"))
     parts = {f"job-{job.pk}": "signals/_study.html", "results": "signals/_evidence.html"}
     return page(request, "signals/study.html", context, parts=parts)
@@ -241,7 +249,7 @@ def study_page(request: HttpRequest, job_id: int) -> HttpResponse:
 
 @require_POST
 def cancel_study(request: HttpRequest, job_id: int) -> HttpResponse:
-    ask_to_cancel(request, find_job(request, Study.objects.all(), job_id))
+    ask_to_cancel(request, find_job(request.user, Study.objects.all(), job_id))
     return redirect(request, reverse("study", args=[job_id]))
 
 

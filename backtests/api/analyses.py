@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from backtests.api.runs import owner_of, require_pairs
+from backtests.api.runs import require_pairs
 from backtests.engine.methods import METHODS, estimate
 from backtests.models import Analysis, Method
 from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, candles_of, compared, settle
@@ -20,7 +20,8 @@ from backtests.serializers.questions import AnalysisRequest, BandsQuery, Compare
 from backtests.services.analysing import new_analysis, result_of
 from backtests.tasks import submit_analysis
 from markets.api.answers import json_answer
-from markets.api.jobs import IDEMPOTENCY, JobQuery, cancel_job, find_job, idempotency_key, job_page, visible_jobs
+from markets.api.jobs import IDEMPOTENCY, JobQuery, accepted, cancel_job, idempotency_key, job_page
+from markets.selectors import find_job, owner_of
 
 ANALYSIS_PAGE = inline_serializer(
     "Analyses", {"next": serializers.CharField(allow_null=True), "results": AnalysisRowSerializer(many=True)}
@@ -44,10 +45,9 @@ def _submit(request: Request, query: AnalysisRequest) -> Response:
         method, settled = METHODS[wanted["method"]], settle(spec, cap=MAX_CANDLES)
         runs = method.runs(settled, method.read(settled, wanted["options"]))
         return Response(estimate(runs, candles_of(settled)))
-    job = new_analysis(wanted["method"], spec, wanted["options"], note=wanted["note"], owner=owner_of(request))
+    job = new_analysis(wanted["method"], spec, wanted["options"], note=wanted["note"], owner=owner_of(request.user))
     job = submit_analysis(job, key=idempotency_key(request))
-    location = f"{request.path.rstrip('/')}/{job.pk}/"
-    return Response(_told(job), status=202, headers={"Location": location})
+    return accepted(request, job, _told(job))
 
 
 class AnalysisListView(APIView):
@@ -55,7 +55,7 @@ class AnalysisListView(APIView):
 
     @extend_schema(operation_id="analyses", parameters=[JobQuery], responses=ANALYSIS_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, analyses().defer("result")), AnalysisRowSerializer))
+        return Response(job_page(request, analyses().defer("result"), AnalysisRowSerializer))
 
     @extend_schema(
         operation_id="submit_analysis",
@@ -72,7 +72,7 @@ class AnalysisView(APIView):
 
     @extend_schema(operation_id="analysis", responses=AnalysisSerializer)
     def get(self, request: Request, job_id: int) -> HttpResponseBase:
-        return json_answer(_told(find_job(request, analyses(), job_id)))
+        return json_answer(_told(find_job(request.user, analyses(), job_id)))
 
 
 class AnalysisCancelView(APIView):
@@ -92,7 +92,7 @@ class SweepListView(APIView):
 
     @extend_schema(operation_id="sweeps", parameters=[JobQuery], responses=ANALYSIS_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, sweeps().defer("result")), AnalysisRowSerializer))
+        return Response(job_page(request, sweeps().defer("result"), AnalysisRowSerializer))
 
     @extend_schema(
         operation_id="submit_sweep",
@@ -109,7 +109,7 @@ class SweepView(APIView):
 
     @extend_schema(operation_id="sweep", responses=AnalysisSerializer)
     def get(self, request: Request, job_id: int) -> HttpResponseBase:
-        return json_answer(_told(find_job(request, sweeps(), job_id)))
+        return json_answer(_told(find_job(request.user, sweeps(), job_id)))
 
 
 class SweepCancelView(APIView):
@@ -125,7 +125,7 @@ class BandsView(APIView):
 
     @extend_schema(operation_id="backtest_bands", parameters=[BandsQuery], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, job_id: int) -> HttpResponseBase:
-        run = find_job(request, all_backtests(), job_id)
+        run = find_job(request.user, all_backtests(), job_id)
         query = BandsQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         return json_answer(bands_of(run, **query.validated_data))
@@ -138,5 +138,5 @@ class CompareView(APIView):
     def get(self, request: Request) -> HttpResponseBase:
         query = CompareQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        runs = [find_job(request, all_backtests(), each) for each in query.validated_data["ids"]]
+        runs = [find_job(request.user, all_backtests(), each) for each in query.validated_data["ids"]]
         return json_answer(compared(runs))

@@ -29,19 +29,15 @@ from backtests.serializers.questions import BacktestQuery, BacktestRequest, DryR
 from backtests.services.running import new_backtest, run_now
 from backtests.tasks import submit_backtest
 from markets.api.answers import Columns, chunk_answer, file_answer, json_answer, unchanged_answer
-from markets.api.jobs import IDEMPOTENCY, JobQuery, cancel_job, find_job, idempotency_key, job_page, visible_jobs
+from markets.api.jobs import IDEMPOTENCY, JobQuery, accepted, cancel_job, idempotency_key, job_page
 from markets.moments import iso
-from markets.selectors import require_pair
+from markets.selectors import find_job, owner_of, require_pair
 
 _PART = 65_536
 
 BACKTEST_PAGE = inline_serializer(
     "Backtests", {"next": serializers.CharField(allow_null=True), "results": BacktestRowSerializer(many=True)}
 )
-
-
-def owner_of(request: Request) -> Any:
-    return request.user if request.user.is_authenticated else None
 
 
 def require_pairs(symbols: tuple[str, ...]) -> None:
@@ -59,7 +55,7 @@ class BacktestNowView(APIView):
         query.is_valid(raise_exception=True)
         spec = query.to_spec()
         require_pairs(spec.symbols)
-        run = run_now(spec, owner=owner_of(request))
+        run = run_now(spec, owner=owner_of(request.user))
         return unchanged_answer(request, ("backtest", run.pk, run.result_key), lambda: json_answer(_whole(run)))
 
 
@@ -84,7 +80,7 @@ class BacktestListView(APIView):
 
     @extend_schema(operation_id="backtests", parameters=[JobQuery], responses=BACKTEST_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, backtests()), BacktestRowSerializer))
+        return Response(job_page(request, backtests(), BacktestRowSerializer))
 
     @extend_schema(
         operation_id="submit_backtest",
@@ -101,10 +97,9 @@ class BacktestListView(APIView):
         in_query.is_valid(raise_exception=True)
         if query.validated_data["dry_run"] or in_query.validated_data["dry_run"]:
             return Response(cost_of(settle(spec, cap=MAX_CANDLES)))
-        job = new_backtest(spec, note=query.validated_data["note"], owner=owner_of(request))
+        job = new_backtest(spec, note=query.validated_data["note"], owner=owner_of(request.user))
         job = submit_backtest(job, key=idempotency_key(request))
-        location = f"{request.path.rstrip('/')}/{job.pk}/"
-        return Response(BacktestSerializer(job).data, status=202, headers={"Location": location})
+        return accepted(request, job, BacktestSerializer(job).data)
 
 
 class BacktestView(APIView):
@@ -112,7 +107,7 @@ class BacktestView(APIView):
 
     @extend_schema(operation_id="backtest", responses=BacktestSerializer)
     def get(self, request: Request, job_id: int) -> Response:
-        return Response(BacktestSerializer(find_job(request, all_backtests(), job_id)).data)
+        return Response(BacktestSerializer(find_job(request.user, all_backtests(), job_id)).data)
 
 
 class BacktestCancelView(APIView):
@@ -140,7 +135,7 @@ class TradesView(APIView):
         operation_id="backtest_trades", parameters=[RowsQuery], responses=_page_of(TradeSerializer, "TradePage")
     )
     def get(self, request: Request, job_id: int) -> HttpResponseBase:
-        return _rows(request, find_job(request, all_backtests(), job_id), TRADES)
+        return _rows(request, find_job(request.user, all_backtests(), job_id), TRADES)
 
 
 class EquityView(APIView):
@@ -150,7 +145,7 @@ class EquityView(APIView):
         operation_id="backtest_equity", parameters=[RowsQuery], responses=_page_of(EquitySerializer, "EquityPage")
     )
     def get(self, request: Request, job_id: int) -> HttpResponseBase:
-        return _rows(request, find_job(request, all_backtests(), job_id), EQUITY)
+        return _rows(request, find_job(request.user, all_backtests(), job_id), EQUITY)
 
 
 class ReportView(APIView):
@@ -162,7 +157,7 @@ class ReportView(APIView):
         responses={(200, "text/csv"): OpenApiTypes.STR},
     )
     def get(self, request: Request, job_id: int) -> HttpResponseBase:
-        run = find_job(request, all_backtests(), job_id)
+        run = find_job(request.user, all_backtests(), job_id)
         folder = report_folder(run)
 
         def answer() -> HttpResponseBase:

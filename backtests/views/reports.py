@@ -16,9 +16,10 @@ from backtests.selectors import all_backtests, capital_of, report_folder
 from backtests.views.curves import curve, monthly
 from backtests.views.runs import with_figures
 from markets.errors import InvalidInputError, SmcError
+from markets.selectors import find_job
 from markets.serializers import row_number
 from markets.series import Timeframe
-from markets.views import find_job, page
+from markets.views import page
 
 TABS = {
     "overview": "Overview",
@@ -48,7 +49,7 @@ _TRADES_SHOWN, _MOST_COMPARED, _HOLES_SHOWN = 100, 4, 200
 @require_GET
 def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
     """One run: its result when it is done, its progress before."""
-    run = find_job(request, with_figures(all_backtests()), job_id)
+    run = find_job(request.user, with_figures(all_backtests()), job_id)
     tab = request.GET.get("tab", "overview")
     tab = tab if tab in TABS else "overview"
     context: dict[str, Any] = {"run": run, "tab": tab, "tabs": TABS.items(), "symbols": run.symbol.split(",")}
@@ -147,7 +148,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     ids = list(dict.fromkeys(number for number in numbers if number is not None))[:_MOST_COMPARED]
     if None in numbers:
         raise InvalidInputError("ids are numbers of runs, separated by commas", field="ids")
-    runs = [find_job(request, all_backtests(), each) for each in ids]
+    runs = [find_job(request.user, all_backtests(), each) for each in ids]
     done = [run for run in runs if run.state == "done"]
     context: dict[str, Any] = {"runs": done, "left_out": [run for run in runs if run.state != "done"]}
     if len(done) >= 2:

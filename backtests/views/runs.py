@@ -20,10 +20,10 @@ from backtests.services.running import new_backtest
 from backtests.tasks import submit_analysis, submit_backtest
 from backtests.views.prefill import from_address
 from markets.errors import InvalidInputError, SmcError
-from markets.selectors import SeriesCoverage, candle_store
+from markets.selectors import SeriesCoverage, candle_store, find_job, owner_of, visible_jobs
 from markets.serializers import row_number
 from markets.series import SeriesKey
-from markets.views import ask_to_cancel, find_job, page, redirect, visible
+from markets.views import ask_to_cancel, page, redirect
 
 _RUNS_SHOWN, _ANALYSES_SHOWN = 25, 10
 # Measured on a slow core with all signal kinds; most of it is finding the signals.
@@ -44,7 +44,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     """Return what the form begins with: a former run's specification, or what the URL names."""
     again = row_number(request.GET.get("again", ""))
     if again is not None:
-        former = find_job(request, all_backtests(), again)
+        former = find_job(request.user, all_backtests(), again)
         return {**former.spec, "symbol": former.symbol.split(",")}
     return from_address(request.GET)
 
@@ -64,7 +64,7 @@ def _list_context(request: HttpRequest, form: BacktestForm) -> dict[str, Any]:
 def _rows(request: HttpRequest, jobs: Any, name: str, *, count: int) -> tuple[list[Any], int | None]:
     """Return the newest jobs before the one that ``name`` in the address tells, and what tells the next older ones."""
     before = row_number(request.GET.get(name, ""))
-    rows = visible(request, jobs)
+    rows = visible_jobs(request.user, jobs)
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = list(rows[: count + 1])
@@ -85,7 +85,7 @@ def _start(request: HttpRequest) -> HttpResponse:
     form = BacktestForm(request.POST)
     if form.is_valid() and form.spec is not None:
         more = {
-            "owner": request.user if request.user.is_authenticated else None,
+            "owner": owner_of(request.user),
             "note": form.cleaned_data["note"],
         }
         try:
@@ -151,14 +151,14 @@ def _cost_of_sweep(spec: BacktestSpec, options: dict[str, Any], single: float) -
 @require_GET
 def backtest_job(request: HttpRequest, job_id: int) -> HttpResponse:
     """One run's row, as it stands."""
-    find_job(request, backtests(), job_id)
+    find_job(request.user, backtests(), job_id)
     run = summaries(backtests()).get(pk=job_id)
     return page(request, "backtests/job.html", {"run": run}, parts={f"job-{run.pk}": "backtests/_run.html"})
 
 
 @require_POST
 def cancel_backtest(request: HttpRequest, job_id: int) -> HttpResponse:
-    job = find_job(request, backtests(), job_id)
+    job = find_job(request.user, backtests(), job_id)
     ask_to_cancel(request, job)
     if "HX-Request" not in request.headers:
         return redirect(request, reverse("backtest", args=[job.pk]))

@@ -12,7 +12,8 @@ from backtests.models import Analysis
 from backtests.selectors import analyses
 from backtests.services.analysing import result_of, spec_of
 from backtests.views.prefill import to_address
-from markets.views import ask_to_cancel, find_job, page, redirect
+from markets.selectors import find_job
+from markets.views import ask_to_cancel, page, redirect
 
 _SHADES = 6
 # With fewer trades a figure is more luck than skill.
@@ -22,7 +23,7 @@ _FEW_TRADES = 30
 @require_GET
 def analysis(request: HttpRequest, job_id: int) -> HttpResponse:
     """One analysis, as far as it is done."""
-    job: Analysis = find_job(request, analyses(), job_id)
+    job: Analysis = find_job(request.user, analyses(), job_id)
     found = result_of(job)
     context: dict[str, Any] = {"job": job, "found": found}
     if "grid" in found:
@@ -37,7 +38,7 @@ def analysis(request: HttpRequest, job_id: int) -> HttpResponse:
 
 @require_POST
 def cancel_analysis(request: HttpRequest, job_id: int) -> HttpResponse:
-    ask_to_cancel(request, find_job(request, analyses(), job_id))
+    ask_to_cancel(request, find_job(request.user, analyses(), job_id))
     return redirect(request, reverse("sweep", args=[job_id]))
 
 

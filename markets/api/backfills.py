@@ -5,18 +5,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from markets.api.jobs import (
-    IDEMPOTENCY,
-    JOB_PAGE,
-    JobQuery,
-    cancel_job,
-    find_job,
-    idempotency_key,
-    job_page,
-    visible_jobs,
-)
+from markets.api.jobs import IDEMPOTENCY, JOB_PAGE, JobQuery, accepted, cancel_job, idempotency_key, job_page
 from markets.models import Backfill
-from markets.selectors import backfills, require_pair
+from markets.selectors import backfills, find_job, owner_of, require_pair
 from markets.serializers import BackfillRequest, JobSerializer
 from markets.tasks import submit_backfill
 
@@ -26,7 +17,7 @@ class BackfillListView(APIView):
 
     @extend_schema(operation_id="backfills", parameters=[JobQuery], responses=JOB_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, backfills())))
+        return Response(job_page(request, backfills()))
 
     @extend_schema(
         operation_id="submit_backfill",
@@ -46,13 +37,11 @@ class BackfillListView(APIView):
             end=wanted["end"],
             source=wanted["source"],
             note=wanted["note"],
-            owner=request.user if request.user.is_authenticated else None,
+            owner=owner_of(request.user),
             spec={**wanted, "timeframe": wanted["timeframe"].value},
         )
         job = submit_backfill(job, key=idempotency_key(request))
-        return Response(
-            JobSerializer(job).data, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"}
-        )
+        return accepted(request, job, JobSerializer(job).data)
 
 
 class BackfillView(APIView):
@@ -60,7 +49,7 @@ class BackfillView(APIView):
 
     @extend_schema(operation_id="backfill", responses=JobSerializer)
     def get(self, request: Request, job_id: int) -> Response:
-        return Response(JobSerializer(find_job(request, backfills(), job_id)).data)
+        return Response(JobSerializer(find_job(request.user, backfills(), job_id)).data)
 
 
 class BackfillCancelView(APIView):

@@ -1,4 +1,4 @@
-"""What the APIs of all kinds of jobs share: their keys, who sees them, pages, cancelling."""
+"""What the APIs of all kinds of jobs share: their keys, pages, how one is taken in, and cancelling."""
 
 from typing import Any, TypeVar
 
@@ -9,8 +9,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from markets.errors import NotFoundError
-from markets.models import LARGEST_ID, Job
+from markets.models import Job
+from markets.selectors import find_job, visible_jobs
 from markets.serializers import JobSerializer, QuerySerializer, WholeField
 from markets.services.jobs import request_cancel
 
@@ -50,29 +50,14 @@ def idempotency_key(request: Request) -> str | None:
     return key or None
 
 
-def visible_jobs(request: Request, jobs: QuerySet[J]) -> QuerySet[J]:
-    """Return the jobs this caller may see: a person who is not staff sees only his own."""
-    user = request.user
-    if user.is_authenticated and not user.is_staff:
-        return jobs.filter(owner=user)
-    return jobs
-
-
-def find_job(request: Request, jobs: QuerySet[J], job_id: int) -> J:
-    """Return one job; raise ``NotFoundError`` when there is none that this caller may see."""
-    job = visible_jobs(request, jobs).filter(pk=job_id).first() if job_id <= LARGEST_ID else None
-    if job is None:
-        raise NotFoundError(f"there is no job {str(job_id)[:20]}")
-    return job
-
-
 def job_page(
     request: Request, jobs: QuerySet[J], serializer: type[serializers.BaseSerializer[Any]] = JobSerializer
 ) -> dict[str, Any]:
-    """Return a page of jobs, newest first, with the URL of the next."""
+    """Return a page of the jobs that this caller may see, newest first, with the URL of the next."""
     query = JobQuery(data=request.query_params)
     query.is_valid(raise_exception=True)
     limit, cursor = query.validated_data.get("limit", _DEFAULT_LIMIT), query.validated_data.get("cursor")
+    jobs = visible_jobs(request.user, jobs)
     if cursor is not None:
         jobs = jobs.filter(pk__lt=cursor)
     rows = list(jobs.order_by("-pk")[: limit + 1])
@@ -82,6 +67,11 @@ def job_page(
     return {"next": following, "results": serializer(rows[:limit], many=True).data}
 
 
+def accepted(request: Request, job: Job, content: Any) -> Response:
+    """Answer that a job was taken in, and where it is to be followed."""
+    return Response(content, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"})
+
+
 def cancel_job(
     request: Request,
     jobs: QuerySet[J],
@@ -89,6 +79,6 @@ def cancel_job(
     serializer: type[serializers.BaseSerializer[Any]] = JobSerializer,
 ) -> Response:
     """Ask a job to end; 409 when it has ended."""
-    find_job(request, jobs, job_id)
+    find_job(request.user, jobs, job_id)
     request_cancel(job_id)
-    return Response(serializer(find_job(request, jobs, job_id)).data, status=202)
+    return Response(serializer(find_job(request.user, jobs, job_id)).data, status=202)

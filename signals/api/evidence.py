@@ -9,16 +9,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from markets.api.answers import json_answer
-from markets.api.jobs import (
-    IDEMPOTENCY,
-    JobQuery,
-    cancel_job,
-    find_job,
-    idempotency_key,
-    job_page,
-    visible_jobs,
-)
-from markets.selectors import require_pair
+from markets.api.jobs import IDEMPOTENCY, JobQuery, accepted, cancel_job, idempotency_key, job_page
+from markets.selectors import find_job, owner_of, require_pair
 from markets.serializers import JobSerializer
 from signals.models import Study
 from signals.serializers import EvidenceQuery, StudyRowSerializer, TrackRecordQuery
@@ -62,7 +54,7 @@ class StudyListView(APIView):
 
     @extend_schema(operation_id="studies", parameters=[JobQuery], responses=_STUDY_PAGE)
     def get(self, request: Request) -> Response:
-        return Response(job_page(request, visible_jobs(request, Study.objects.defer("result")), StudyRowSerializer))
+        return Response(job_page(request, Study.objects.defer("result"), StudyRowSerializer))
 
     @extend_schema(
         operation_id="submit_study", request=EvidenceQuery, responses={202: JobSerializer}, parameters=[IDEMPOTENCY]
@@ -76,13 +68,11 @@ class StudyListView(APIView):
             symbol=series.symbol,
             timeframe=series.timeframe.value,
             note=query.validated_data["note"],
-            owner=request.user if request.user.is_authenticated else None,
+            owner=owner_of(request.user),
             spec=query.to_json(),
         )
         job = submit_study(job, key=idempotency_key(request))
-        return Response(
-            JobSerializer(job).data, status=202, headers={"Location": f"{request.path.rstrip('/')}/{job.pk}/"}
-        )
+        return accepted(request, job, JobSerializer(job).data)
 
 
 class StudyView(APIView):
@@ -90,7 +80,7 @@ class StudyView(APIView):
 
     @extend_schema(operation_id="study", responses=JobSerializer)
     def get(self, request: Request, job_id: int) -> Response:
-        return Response(JobSerializer(find_job(request, Study.objects.all(), job_id)).data)
+        return Response(JobSerializer(find_job(request.user, Study.objects.all(), job_id)).data)
 
 
 class StudyCancelView(APIView):
