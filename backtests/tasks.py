@@ -12,6 +12,7 @@ from backtests.models import Analysis, Backtest
 from backtests.selectors import report_shelf
 from backtests.services import analysing, running
 from markets.services import jobs
+from markets.services.performing import Progress, perform
 from markets.tasks import JobTask, put_on_queue, within_time_limit
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,10 @@ def submit_backtest(job: Backtest, *, key: str | None = None) -> Backtest:
 @shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_backtest(job_id: int) -> None:
     """Do a run. Safe to repeat: the row lets one worker have it, and a report is replaced whole."""
-    jobs.perform(Backtest, job_id, _run)
+    perform(Backtest, job_id, _run)
 
 
-def _run(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
+def _run(job: Backtest, progress: Progress) -> dict[str, Any]:
     with within_time_limit(SOFT_LIMIT, "partial metrics not saved"):
         return running.execute(job, progress)
 
@@ -50,10 +51,10 @@ def submit_analysis(job: Analysis, *, key: str | None = None) -> Analysis:
 @shared_task(base=JobTask, time_limit=HARD_ANALYSIS_LIMIT, soft_time_limit=SOFT_ANALYSIS_LIMIT)
 def run_analysis(job_id: int) -> None:
     """Lead an analysis. Safe to repeat: parts that are done stay done, so a second attempt goes on from there."""
-    jobs.perform(Analysis, job_id, _analyse)
+    perform(Analysis, job_id, _analyse)
 
 
-def _analyse(job: Analysis, progress: jobs.Progress) -> dict[str, Any]:
+def _analyse(job: Analysis, progress: Progress) -> dict[str, Any]:
     _call_for_help(job)
     with within_time_limit(SOFT_ANALYSIS_LIMIT, "partial metrics not saved"):
         return analysing.execute(job, progress)

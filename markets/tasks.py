@@ -20,6 +20,7 @@ from markets.series import SeriesKey
 from markets.services import jobs, pairs
 from markets.services.backfilling import BackfillSource, backfill, plan_backfill
 from markets.services.exchange import open_exchange
+from markets.services.performing import Progress, perform
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +84,10 @@ def submit_backfill(job: Backfill, *, key: str | None = None) -> Backfill:
 @shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_backfill(job_id: int) -> None:
     """Do a backfill job. Safe to repeat: the row lets one worker have it, the store merges by open time."""
-    jobs.perform(Backfill, job_id, _fill)
+    perform(Backfill, job_id, _fill)
 
 
-def _fill(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
+def _fill(job: Backfill, progress: Progress) -> dict[str, Any]:
     exchange = open_exchange()
     with within_time_limit(SOFT_LIMIT, "what was fetched is kept: ask again for the rest"):
         plan = plan_backfill(exchange, job.series_key, start=job.start, end=job.end, source=BackfillSource(job.source))

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from markets.series import SeriesKey
 from markets.services import jobs
+from markets.services.performing import Progress, perform
 from markets.tasks import JobTask, put_on_queue, within_time_limit
 from signals.models import Study
 from signals.serializers import EvidenceQuery
@@ -27,10 +28,10 @@ def submit_study(job: Study, *, key: str | None = None) -> Study:
 @shared_task(base=JobTask, time_limit=HARD_LIMIT, soft_time_limit=SOFT_LIMIT)
 def run_study(job_id: int) -> None:
     """Do a study. Safe to repeat: it reads candles and writes its own row."""
-    jobs.perform(Study, job_id, _study)
+    perform(Study, job_id, _study)
 
 
-def _study(job: Study, progress: jobs.Progress) -> dict[str, Any]:
+def _study(job: Study, progress: Progress) -> dict[str, Any]:
     query = EvidenceQuery(data=job.spec)
     query.is_valid(raise_exception=True)
     series = SeriesKey.of(job.symbol, job.timeframe)

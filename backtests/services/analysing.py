@@ -22,6 +22,7 @@ from backtests.services.running import spec_json
 from markets.errors import ConflictError, JobCancelledError, TooLargeError
 from markets.models import JobState
 from markets.services import jobs
+from markets.services.performing import Progress
 
 # What one analysis may take: runs, and candles of all of them.
 MAX_RUNS = 20_000
@@ -134,7 +135,7 @@ def unfinished(job: Analysis) -> list[int]:
     return list(job.parts.filter(finished_at=None).order_by("number").values_list("pk", flat=True))
 
 
-def execute(job: Analysis, progress: jobs.Progress) -> dict[str, Any]:
+def execute(job: Analysis, progress: Progress) -> dict[str, Any]:
     """Do all parts that nobody else does, from the last on, and put them together."""
     total = job.parts.count()
     while True:

@@ -18,6 +18,7 @@ from markets.errors import ConflictError
 from markets.models import JobState
 from markets.moments import iso
 from markets.services import jobs
+from markets.services.performing import Progress
 
 _SHOWN_SYMBOLS = 3
 # A run that a request waited for may be looked at for a while.
@@ -52,7 +53,7 @@ def spec_of(job: Backtest) -> BacktestSpec:
     return BacktestSpec.of({**job.spec, "from": job.start, "to": job.end})
 
 
-def execute(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
+def execute(job: Backtest, progress: Progress) -> dict[str, Any]:
     """Run a job that was taken, publish its report, and return its metrics.
 
     Safe to repeat: the same candles give the same report, and it replaces a former one whole.
@@ -79,7 +80,7 @@ def run_now(spec: BacktestSpec, **more: Any) -> Backtest:
     if taken is None:
         raise ConflictError(f"run {job.pk} was cancelled")
     try:
-        jobs.finish(taken, _run(taken, inputs, jobs.Progress(taken)))
+        jobs.finish(taken, _run(taken, inputs, Progress(taken)))
     except Exception as error:
         jobs.fail(taken, str(error))
         raise
@@ -87,7 +88,7 @@ def run_now(spec: BacktestSpec, **more: Any) -> Backtest:
     return taken
 
 
-def _run(job: Backtest, inputs: Inputs, progress: jobs.Progress) -> dict[str, Any]:
+def _run(job: Backtest, inputs: Inputs, progress: Progress) -> dict[str, Any]:
     result = run_inputs(inputs, progress.report)
     progress.report(0.8, "writing the report")
     files = report_files(result)

@@ -8,45 +8,26 @@ queued ──take──▶ running ──finish──▶ done
 
 import hashlib
 import json
-import logging
-import os
-import signal
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
-from uuid import uuid4
 
-from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from markets.errors import (
-    ConflictError,
-    ExchangeUnavailableError,
-    JobCancelledError,
-    NotFoundError,
-    RateLimitedError,
-    SmcError,
-)
+from markets.errors import ConflictError, ExchangeUnavailableError, NotFoundError, RateLimitedError
 from markets.models import Job, JobState
 from markets.moments import iso, milliseconds
-
-logger = logging.getLogger(__name__)
 
 J = TypeVar("J", bound=Job)
 
 MAX_ATTEMPTS = 3
-HEARTBEAT_SECONDS = 5.0
 LOST_AFTER = timedelta(seconds=20)
 REDISPATCH_AFTER = timedelta(seconds=30)
 FIRST_DELAY = timedelta(seconds=30)
 LONGEST_DELAY = timedelta(minutes=15)
 DELAYED_AT_MOST = timedelta(days=1)
-_REPORT_SECONDS = 0.25
 
 
 def submit(job: J, *, key: str | None = None) -> J:
@@ -87,117 +68,9 @@ def take(model: type[J], job_id: int, *, worker: str) -> J | None:
     return job
 
 
-class Progress:
-    """Tells the row how far its work is. ``report`` is cheap: it writes at most four times a second.
-
-    Raises ``JobCancelledError`` when someone asked to cancel, or when the job was given to another worker.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._began = time.monotonic()
-        self._reported = 0.0
-
-    def report(self, fraction: float, stage: str = "") -> None:
-        now = time.monotonic()
-        if now - self._reported < _REPORT_SECONDS and fraction < 1.0:
-            return
-        self._reported = now
-        fraction = min(1.0, max(0.0, fraction))
-        elapsed = now - self._began
-        ours = Job.objects.filter(pk=self._job.pk, state=JobState.RUNNING, worker=self._job.worker)
-        if fraction > 0.0:
-            # What was done needed the exchange, so it is back.
-            self._job.delayed_since = None
-        is_ours = ours.update(
-            progress=fraction,
-            stage=stage[:120],
-            eta_seconds=elapsed * (1.0 - fraction) / fraction if fraction > 0.01 else None,
-            heartbeat_at=timezone.now(),
-            delayed_since=self._job.delayed_since,
-        )
-        if not is_ours or Job.objects.filter(pk=self._job.pk, is_cancel_requested=True).exists():
-            raise JobCancelledError(f"job {self._job.pk} was cancelled or taken over")
-
-    def note(self, notes: Sequence[str]) -> None:
-        """Tell at once what whoever watches the job should know of it; what comes out of the job replaces it."""
-        ours = Job.objects.filter(pk=self._job.pk, state=JobState.RUNNING, worker=self._job.worker)
-        ours.update(result={"notes": list(notes)})
-
-
-def perform(model: type[J], job_id: int, work: Callable[[J, Progress], dict[str, Any]]) -> J | None:
-    """Take a job, do its work, and write down how it ended; None when it was not there to be taken.
-
-    An exchange that is away delays the job; another error of ours fails it with its message; any other error fails it
-    and is raised for the log. When the worker is to end (SIGUSR2 of ``smcsite.celery``), the job goes back on the queue
-    and costs no attempt.
-    """
-    job = take(model, job_id, worker=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
-    if job is None:
-        return None
-    try:
-        with _heartbeat(job), _pausable():
-            finish(job, work(job, Progress(job)))
-    except _PausedError:
-        # It may have come amid a query, which leaves PostgreSQL's connection of no use.
-        connection.errors_occurred = True
-        connection.close_if_unusable_or_obsolete()
-        put_back(job, "paused for deploy")
-    except JobCancelledError:
-        cancelled(job)
-    except ExchangeUnavailableError as error:
-        delay(job, error, now=timezone.now())
-    except SmcError as error:
-        fail(job, str(error))
-    except Exception as error:
-        fail(job, f"internal error: {type(error).__name__}")
-        raise
-    job.refresh_from_db()
-    return job
-
-
-class _PausedError(BaseException):
-    """The worker is to end. Not an ``Exception``, so that no work takes it for a failure of its own."""
-
-
-@contextmanager
-def _pausable() -> Iterator[None]:
-    """Interrupt the block when the worker asks for a pause; only a process's first thread hears signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def pause(_number: int, _frame: object) -> None:
-        raise _PausedError
-
-    former = signal.signal(signal.SIGUSR2, pause)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR2, former)
-
-
-@contextmanager
-def _heartbeat(job: Job) -> Iterator[None]:
-    """Keep the row's heartbeat fresh while its work is in one long step."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            try:
-                Job.objects.filter(pk=job.pk, worker=job.worker).update(heartbeat_at=timezone.now())
-            except DatabaseError as error:
-                # A beat may be missed: several have to be before the job counts as lost.
-                logger.warning("a heartbeat was missed", extra={"job": job.pk, "error": str(error)})
-        connection.close()
-
-    thread = threading.Thread(target=beat, name=f"heartbeat-{job.pk}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def ours(job: Job) -> QuerySet[Job]:
+    """Return the row of a running job; none when it is not this worker's any more."""
+    return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker)
 
 
 def finish(job: Job, result: dict[str, Any]) -> bool:
@@ -214,18 +87,12 @@ def cancelled(job: Job) -> bool:
 
 
 def _end(job: Job, state: JobState, **changes: Any) -> bool:
-    ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker)
-    return bool(ours.update(state=state, finished_at=timezone.now(), **changes))
+    return bool(ours(job).update(state=state, finished_at=timezone.now(), **changes))
 
 
 def put_back(job: Job, reason: str) -> bool:
     """Queue a running job again without counting the attempt, as for a deployment."""
-    ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker)
-    return bool(
-        ours.update(
-            state=JobState.QUEUED, stage=reason[:120], attempts=F("attempts") - 1, dispatched_at=None, worker=""
-        )
-    )
+    return _requeue(ours(job), reason)
 
 
 def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
@@ -242,14 +109,16 @@ def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
         fail(job, f"given up after {DELAYED_AT_MOST.days} day without the exchange: {error}")
         return
     again = max(since, now + min(max(now - since, FIRST_DELAY), LONGEST_DELAY)).replace(microsecond=0)
-    ours = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker, is_cancel_requested=False)
-    is_delayed = ours.update(
-        state=JobState.QUEUED, stage=f"delayed until {iso(milliseconds(again))}: {error}"[:120],
-        eta_seconds=None, attempts=F("attempts") - 1, dispatched_at=None, worker="", not_before=again,
-        delayed_since=since,
-    )  # fmt: skip
-    if not is_delayed:
+    stage = f"delayed until {iso(milliseconds(again))}: {error}"
+    may_wait = ours(job).filter(is_cancel_requested=False)
+    if not _requeue(may_wait, stage, eta_seconds=None, not_before=again, delayed_since=since):
         cancelled(job)
+
+
+def _requeue(rows: QuerySet[Job], stage: str, **changes: Any) -> bool:
+    """Queue a running job again as if it had not been taken."""
+    changes |= {"state": JobState.QUEUED, "attempts": F("attempts") - 1, "dispatched_at": None, "worker": ""}
+    return bool(rows.update(stage=stage[:120], **changes))
 
 
 def request_cancel(job_id: int) -> Job:

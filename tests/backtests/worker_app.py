@@ -13,16 +13,16 @@ django.setup()
 
 from backtests.models import Backtest  # noqa: E402  # models need the set-up
 from backtests.services import running  # noqa: E402
-from markets.services import jobs  # noqa: E402
+from markets.services import performing  # noqa: E402
 from smcsite.celery import app  # noqa: E402
 
 __all__ = ["app"]
 
-jobs.HEARTBEAT_SECONDS = 0.2
+performing.HEARTBEAT_SECONDS = 0.2
 _execute = running.execute
 
 
-def execute(job: Backtest, progress: jobs.Progress) -> dict[str, Any]:
+def execute(job: Backtest, progress: performing.Progress) -> dict[str, Any]:
     name, _, seconds = job.note.partition(":")
     match name:
         case "poison":

@@ -11,6 +11,7 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services import jobs
 from markets.services.pairs import ensure_series
+from markets.services.performing import Progress
 from markets.store import Source
 from tests.factories import walk
 
@@ -86,7 +87,7 @@ def test_a_backfill_is_asked_for_and_bad_ranges_are_kept_in_the_form(client: Cli
 def test_what_a_job_notes_is_shown_while_it_runs(client: Client, job: Backfill) -> None:
     taken = jobs.take(Backfill, job.pk, worker="here:1")
     assert taken is not None
-    jobs.Progress(taken).note(["data starts at 2017-08-17"])
+    Progress(taken).note(["data starts at 2017-08-17"])
     address = f"/web/data/jobs/{job.pk}"
     text = client.get(address, headers={**PART, "HX-Target": f"job-{job.pk}"}).content.decode()
     assert "<html" not in text

@@ -22,6 +22,7 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services import jobs
 from markets.services.pairs import ensure_series
+from markets.services.performing import Progress, perform
 from markets.store import Source
 from markets.tasks import submit_backfill
 from signals.push.processes import running_processes
@@ -181,12 +182,12 @@ def test_upgrade_inflight(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
     """F83: not ready before it is migrated; the old release's job goes back at no cost, and the new one does it."""
     job = jobs.submit(backfill())
 
-    def interrupted(job: Backfill, progress: jobs.Progress) -> dict[str, Any]:
+    def interrupted(job: Backfill, progress: Progress) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGUSR2)  # what a worker that is told to end sends to its pool
         time.sleep(60)
         return {}
 
-    jobs.perform(Backfill, job.pk, interrupted)
+    perform(Backfill, job.pk, interrupted)
     job.refresh_from_db()
     assert (job.state, job.attempts, job.stage) == (JobState.QUEUED, 0, "paused for deploy")
 
@@ -201,7 +202,7 @@ def test_upgrade_inflight(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
     recorder.record_applied("signals", "0002_study")
     recorder.record_applied("signals", "9999_of_a_later_release")  # left by a release that was taken back
     assert client.get("/health").json()["checks"]["database"] == {"status": "ok"}
-    jobs.perform(Backfill, job.pk, lambda job, progress: {"added": 1})
+    perform(Backfill, job.pk, lambda job, progress: {"added": 1})
     job.refresh_from_db()
     assert (job.state, job.attempts, job.result) == (JobState.DONE, 1, {"added": 1})
 

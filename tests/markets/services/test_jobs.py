@@ -5,32 +5,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from markets.errors import (
-    ConflictError,
-    ExchangeUnavailableError,
-    InvalidInputError,
-    JobCancelledError,
-    NotFoundError,
-    RateLimitedError,
-)
-from markets.models import Backfill, Job, JobState
+from markets.errors import ConflictError, ExchangeUnavailableError, NotFoundError, RateLimitedError
+from markets.models import Backfill, JobState
 from markets.services import jobs
+from markets.services.performing import Progress
+from tests.markets.services.backfill_jobs import fresh, queued, taken
 
 pytestmark = pytest.mark.django_db
-
-
-def queued(**changes: object) -> Backfill:
-    return jobs.submit(Backfill(symbol="BTCUSDT", timeframe="1m", spec={"symbol": "BTCUSDT"}, **changes))
-
-
-def taken(worker: str = "one") -> Backfill:
-    job = jobs.take(Backfill, queued().pk, worker=worker)
-    assert job is not None
-    return job
-
-
-def fresh(job: Job) -> Job:
-    return Job.objects.get(pk=job.pk)
 
 
 def test_only_one_worker_gets_a_job() -> None:
@@ -51,47 +32,10 @@ def test_the_same_key_and_request_give_the_same_job() -> None:
     assert Backfill.objects.count() == 1
 
 
-def test_work_that_ends_leaves_its_result_and_a_finished_row() -> None:
-    job = jobs.perform(Backfill, queued().pk, lambda job, progress: {"added": 7})
-    assert job is not None
-    assert (job.state, job.result, job.progress) == (JobState.DONE, {"added": 7}, 1.0)
-    assert job.finished_at is not None
-
-
-def test_an_error_of_ours_fails_the_job_with_its_message() -> None:
-    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
-        raise InvalidInputError("to must be after from")
-
-    job = jobs.perform(Backfill, queued().pk, work)
-    assert job is not None
-    assert (job.state, job.error) == (JobState.FAILED, "to must be after from")
-
-
-def test_any_other_error_fails_the_job_without_its_details_and_is_raised() -> None:
-    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
-        raise ZeroDivisionError("a path or a password")
-
-    job = queued()
-    with pytest.raises(ZeroDivisionError):
-        jobs.perform(Backfill, job.pk, work)
-    assert (fresh(job).state, fresh(job).error) == (JobState.FAILED, "internal error: ZeroDivisionError")
-
-
 def test_a_waiting_job_is_cancelled_at_once() -> None:
     job = queued()
     assert jobs.request_cancel(job.pk).state == JobState.CANCELLED
     assert jobs.take(Backfill, job.pk, worker="one") is None
-
-
-def test_a_running_job_is_told_at_its_next_report_and_ends_cancelled() -> None:
-    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
-        jobs.request_cancel(job.pk)
-        progress.report(1.0)
-        raise AssertionError("report must have raised")
-
-    job = jobs.perform(Backfill, queued().pk, work)
-    assert job is not None
-    assert job.state == JobState.CANCELLED
 
 
 def test_cancelling_what_has_ended_is_a_conflict_and_what_is_not_there_is_not_found() -> None:
@@ -112,16 +56,6 @@ def test_a_job_whose_worker_fell_silent_is_queued_again_and_given_up_after_three
         assert again == ([job.pk] if attempt < 3 else [])
     assert fresh(job).state == JobState.FAILED
     assert fresh(job).error == "failed after 3 attempts: worker lost"
-
-
-def test_a_worker_that_lost_its_job_can_neither_report_nor_end_it() -> None:
-    job = taken("one")
-    jobs.requeue_lost(Backfill, now=timezone.now() + timedelta(seconds=21))
-    assert jobs.take(Backfill, job.pk, worker="two") is not None
-    with pytest.raises(JobCancelledError):
-        jobs.Progress(job).report(1.0)
-    assert not jobs.finish(job, {"added": 1})
-    assert fresh(job).state == JobState.RUNNING
 
 
 def test_a_living_worker_keeps_its_job() -> None:
@@ -191,7 +125,7 @@ def test_an_outage_that_is_over_does_not_count_in_the_next_one(ended_by: str) ->
     if ended_by == "work that went on":
         jobs.delay(job, ExchangeUnavailableError("nobody answers"), now=now)
         job = taken_when_due(job)
-        jobs.Progress(job).report(0.6)
+        Progress(job).report(0.6)
     else:
         jobs.delay(job, RateLimitedError("banned", retry_after_seconds=26 * 3_600), now=now)
         job = taken_when_due(job)
@@ -199,34 +133,3 @@ def test_an_outage_that_is_over_does_not_count_in_the_next_one(ended_by: str) ->
     jobs.delay(job, ExchangeUnavailableError("one 503"), now=now)
     row = fresh(job)
     assert (row.state, row.not_before) == (JobState.QUEUED, now + jobs.FIRST_DELAY)
-
-
-def test_a_delayed_job_can_be_cancelled_and_one_that_is_to_end_is_not_delayed() -> None:
-    def work(job: Backfill, progress: jobs.Progress) -> dict[str, object]:
-        if job.note == "to end":
-            jobs.request_cancel(job.pk)
-        raise ExchangeUnavailableError("nobody answers")
-
-    waiting, ended = queued(), queued(note="to end")
-    for job in (waiting, ended):
-        jobs.perform(Backfill, job.pk, work)
-    assert (fresh(waiting).state, fresh(ended).state) == (JobState.QUEUED, JobState.CANCELLED)
-    assert jobs.request_cancel(waiting.pk).state == JobState.CANCELLED
-
-
-def test_progress_tells_how_long_it_will_take() -> None:
-    job = taken()
-    progress = jobs.Progress(job)
-    progress.report(1.0, "almost")
-    assert (fresh(job).progress, fresh(job).stage) == (1.0, "almost")
-    assert fresh(job).eta_seconds == 0.0
-
-
-def test_what_a_job_notes_is_told_while_it_runs() -> None:
-    job = taken()
-    jobs.Progress(job).note(["data starts at 2017-08-17"])
-    assert fresh(job).result == {"notes": ["data starts at 2017-08-17"]}
-    jobs.finish(job, {"added": 3})
-    assert fresh(job).result == {"added": 3}
-    jobs.Progress(job).note(["too late"])
-    assert fresh(job).result == {"added": 3}
