@@ -289,21 +289,6 @@ def _flow(rows: Mapping[str, NDArray[np.generic]], chosen: TimeArray) -> Flow | 
     return Flow(*(np.asarray(rows[name], np.float64)[chosen] if name in rows else unknown for name in FLOW_COLUMNS))
 
 
-def judge_live_row(candle: Candle, timeframe: Timeframe, *, is_closed: bool, last_time: int | None) -> str:
-    """Say what a row of a live stream is: ``accepted``, or the name of the counter of ``Intake`` it belongs to.
-
-    The first of two candles with equal time wins; a candle older than the last is out of order.
-    """
-    if not is_closed:
-        return "unclosed"
-    prices = (np.array([getattr(candle, name)]) for name in PRICE_COLUMNS)
-    if candle.open_time % timeframe.milliseconds or not sound_prices(*prices)[0]:
-        return "malformed"
-    if last_time is None or candle.open_time > last_time:
-        return "accepted"
-    return "duplicate" if candle.open_time == last_time else "out_of_order"
-
-
 class Gap(NamedTuple):
     """A run of missing candles: ``start <= open_time < end`` (UTC ms)."""
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from markets.candles import Candle, Candles, Flow, Gap, Intake, find_gaps, join, judge_live_row, take_file_rows
+from markets.candles import Candle, Candles, Flow, Gap, Intake, find_gaps, join, take_file_rows
 from markets.errors import InvalidCandlesError
 from markets.series import Timeframe
 from tests.factories import nasty_walk, walk
@@ -96,27 +96,3 @@ def test_file_rows_are_taken_by_one_rule() -> None:
     candles, intake = take_file_rows(columns | {"closed": np.array([True] * 5 + [False])}, Timeframe.M1)
     assert [*candles] == [good, good._replace(open_time=3 * STEP, close=1.0)]
     assert intake == Intake(accepted=2, duplicate=1, out_of_order=1, malformed=2, unclosed=1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "is_closed", "last_time", "expected"),
-    [
-        ({}, True, None, "accepted"),
-        ({}, True, 4 * STEP, "accepted"),
-        ({}, True, 5 * STEP, "duplicate"),
-        ({}, True, 6 * STEP, "out_of_order"),
-        ({}, False, None, "unclosed"),
-        ({"open_time": 5 * STEP + 1}, True, None, "malformed"),
-        ({"low": 0.0}, True, None, "malformed"),
-        ({"high": float("inf")}, True, None, "malformed"),
-        ({"close": float("nan")}, True, None, "malformed"),
-    ],
-)
-def test_a_live_row_is_judged(
-    changes: dict[str, float],
-    is_closed: bool,
-    last_time: int | None,
-    expected: str,  # a case's value
-) -> None:
-    row = Candle(5 * STEP, 1.0, 2.0, 0.5, 1.5, 3.0)._replace(**changes)  # type: ignore[arg-type]
-    assert judge_live_row(row, Timeframe.M1, is_closed=is_closed, last_time=last_time) == expected

@@ -68,6 +68,23 @@ def test_a_sound_frame_is_read_bare_or_wrapped() -> None:
         assert (frame.is_closed, frame.event_time, frame.flow.trades) == (True, 1700000060001, 9.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"t": 1700000040001}, "off_grid"),
+        ({"l": "0.0"}, "ohlc"),
+        ({"l": "100.5"}, "ohlc"),
+        ({"h": "100.5"}, "ohlc"),
+        ({"v": "NaN"}, "number"),
+    ],
+)
+def test_what_no_candle_can_be_is_refused_by_its_reason(changes: dict[str, object], reason: str) -> None:
+    bent = json.loads(orjson.dumps(FRAME))
+    bent["data"]["k"] |= changes
+    with pytest.raises(ImpossibleCandleError, match=f"^{reason}$"):
+        read_frame(orjson.dumps(bent))
+
+
 def test_replies_tell_what_they_answer() -> None:
     assert read_frame(b'{"result":null,"id":7}') == Reply(7)
     refused = read_frame(b'{"error":{"code":2,"msg":"Invalid request"},"id":7}')
