@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from signals.push.processes import RunningProcess, publish_processes
+from signals.push.processes import RunningProcess, note_processes
 from smcsite.child import Child, Program
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
@@ -75,7 +75,7 @@ class Supervisor:
         child = Child(program, restarts=restarts)
         self._children.append(child)
         self._selector.register(child.output, selectors.EVENT_READ, child)
-        self._publish()
+        self._note_processes()
         return child
 
     def run(self, *, is_ready: Callable[[], bool], on_ready: Callable[[], None]) -> None:
@@ -169,7 +169,7 @@ class Supervisor:
             self._selector.unregister(child.output)
         child.output.close()
         self._children.remove(child)
-        self._publish()
+        self._note_processes()
 
     def _relay(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -190,14 +190,14 @@ class Supervisor:
             self.say(line, name=child.program.name)
         return True
 
-    def _publish(self) -> None:
+    def _note_processes(self) -> None:
         told = [
             RunningProcess(each.program.role, each.pid, each.started_at, each.restarts)
             for each in self._children
             if each.is_running and each.program.role != "prepare"
         ]
         try:
-            publish_processes(self._folder, told)
+            note_processes(self._folder, told)
         except OSError as error:
             # Only a note for the status page: on a full disk everything goes on without it.
             self.say(f"the processes cannot be noted: {error}")

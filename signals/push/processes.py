@@ -19,7 +19,7 @@ class RunningProcess:
     restarts: int = 0
 
 
-def publish_processes(folder: Path, processes: Iterable[RunningProcess]) -> None:
+def note_processes(folder: Path, processes: Iterable[RunningProcess]) -> None:
     """Note what this supervisor runs; an empty list takes the note back."""
     path = folder / f"processes-{os.getpid()}.json"
     rows = [asdict(each) for each in processes]

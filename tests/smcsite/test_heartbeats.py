@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.test import Client
 from redis import Redis
 
-from signals.push.processes import RunningProcess, publish_processes
+from signals.push.processes import RunningProcess, note_processes
 from signals.push.status import status_key
 from smcsite import heartbeats
 from smcsite.heartbeats import SILENT_AFTER, beat, redis_client
@@ -62,11 +62,11 @@ def test_who_leads_the_stream_is_told(client: Client, signs: Redis) -> None:
 def test_a_process_that_a_supervisor_noted_is_told_once(client: Client, signs: Redis, data_root: Path) -> None:
     beat("worker")
     settings.VAR_ROOT.mkdir(parents=True, exist_ok=True)
-    publish_processes(settings.VAR_ROOT, [RunningProcess(role, os.getpid(), 0.0) for role in ("worker", "web")])
+    note_processes(settings.VAR_ROOT, [RunningProcess(role, os.getpid(), 0.0) for role in ("worker", "web")])
     try:
         assert told(client) == [("worker", HERE, os.getpid()), ("web", HERE, os.getpid())]
     finally:
-        publish_processes(settings.VAR_ROOT, [])
+        note_processes(settings.VAR_ROOT, [])
 
 
 def test_a_process_of_this_machine_that_ended_leaves_at_once(client: Client, signs: Redis) -> None:
