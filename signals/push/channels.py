@@ -26,8 +26,8 @@ class ChannelName:
     job: int | None = None
 
     @property
-    def is_published(self) -> bool:
-        """Whether the stream process publishes it; jobs and status are read from where they are kept."""
+    def is_streamed(self) -> bool:
+        """Whether its messages are kept in a Redis stream; jobs and status are read from where they are kept."""
         return self.text == SIGNALS or self.series is not None
 
 

@@ -70,10 +70,10 @@ class Hub:
         ring = self._rings.get(name)
         self._readers.setdefault(name, set()).add(reader)
         if ring is None:
-            ring = self._rings[name] = Ring(name, is_published=channel.is_published)
+            ring = self._rings[name] = Ring(name, is_streamed=channel.is_streamed)
             await self._open(ring, channel)
         await ring.opened.wait()
-        if channel.is_published:
+        if channel.is_streamed:
             reader.follow(ring, since=since)
         else:
             # Each message is the whole state, so there is nothing to resume: the newest is all there is to know. The
@@ -124,7 +124,7 @@ class Hub:
     async def _open(self, ring: Ring, channel: ChannelName) -> None:
         """Hear of a channel's messages from now on, then read those that are kept."""
         try:
-            if channel.is_published:
+            if channel.is_streamed:
                 await self._quietly(self._add_to_group(ring.channel))
                 await self._quietly(self._note_watched([ring]))
                 await self._quietly(self._read_kept(ring))
@@ -169,7 +169,7 @@ class Hub:
         """Take what the channel layer brings, until the layer fails."""
         if not self._name:
             self._name = await self._layer.new_channel()
-            for ring in self._published():
+            for ring in self._streamed():
                 await self._layer.group_add(group_of(ring.channel), self._name)
         while True:
             message = await self._layer.receive(self._name)
@@ -189,13 +189,13 @@ class Hub:
 
     async def _heal(self) -> None:
         """Read what the layer did not bring: it delivers at most once."""
-        rings = self._published()
+        rings = self._streamed()
         if rings:
             await self._note_watched(rings)
             await self._catch_up(rings)
 
-    def _published(self) -> list[Ring]:
-        return [ring for ring in self._rings.values() if ring.is_published]
+    def _streamed(self) -> list[Ring]:
+        return [ring for ring in self._rings.values() if ring.is_streamed]
 
     async def _catch_up(self, rings: list[Ring]) -> None:
         async with self._healing, self._redis.pipeline(transaction=False) as pipeline:
@@ -212,13 +212,13 @@ class Hub:
                 state = (fields["state"], fields["progress"], fields["stage"])
                 if name in self._rings and self._job_states.get(name) != state:
                     self._job_states[name] = state
-                    self._publish(name, body(name, "job", fields))
+                    self._append_own(name, body(name, "job", fields))
 
     async def _poll_status(self) -> None:
         if self._all:
             self._status = await _read_status()
             if STATUS in self._rings:
-                self._publish(STATUS, body(STATUS, "status", self._status))
+                self._append_own(STATUS, body(STATUS, "status", self._status))
 
     async def _beat(self) -> None:
         text = self.heartbeat()
@@ -239,9 +239,10 @@ class Hub:
             self._status = await _read_status()
             text = body(name, "status", self._status)
         if reader.rings.get(name) is ring:
-            self._publish(name, text)
+            self._append_own(name, text)
 
-    def _publish(self, channel: str, rest: str) -> None:
+    def _append_own(self, channel: str, rest: str) -> None:
+        """Add a message of a channel that no stream keeps, under a number of our own."""
         ring = self._rings[channel]
         ring.append(ring.last + 1, rest)
         self._wake(channel)

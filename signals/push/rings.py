@@ -14,9 +14,9 @@ _CANDLES_BEHIND = 64
 class Ring:
     """The newest messages of one channel, numbered without a hole, as this process knows them."""
 
-    def __init__(self, channel: str, *, is_published: bool = True) -> None:
+    def __init__(self, channel: str, *, is_streamed: bool) -> None:
         self.channel = channel
-        self.is_published = is_published
+        self.is_streamed = is_streamed
         self.is_candles = channel.startswith("k:")
         self.opened = asyncio.Event()
         # Whether what was kept before us was read; until then ``last`` may be 0 though there are messages.

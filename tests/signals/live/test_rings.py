@@ -11,7 +11,7 @@ from signals.push.rings import Reader, Ring
 
 
 def ring_of(count: int, *, channel: str = "signals", first: int = 1) -> Ring:
-    ring = Ring(channel)
+    ring = Ring(channel, is_streamed=True)
     for number in range(first, first + count):
         ring.append(number, body(channel, "mark", {"n": number}))
     return ring
