@@ -223,30 +223,28 @@ def engine_share(pairs: int) -> float:
 async def fan_out(running: Service, rounds: int = 20) -> list[float]:
     """Let a message reach many sockets; return the ms until the last one has it."""
     from signals.push.messages import body  # noqa: PLC0415
-    from signals.push.publisher import Publisher  # noqa: PLC0415
+    from signals.push.sender import Sender  # noqa: PLC0415
 
     address = f"ws://127.0.0.1:{running.web_port}/ws/live/"
     sockets = [await websockets.connect(address, compression=None) for _ in range(FAN_OUT)]
     for socket in sockets:
         await socket.send('{"op": "sub", "ch": ["signals"]}')
     await asyncio.sleep(2)
-    publisher = Publisher(f"{running.server.url}/1", epoch=10**15, shard="bench")
-    publisher.start()
+    sender = Sender(f"{running.server.url}/1", epoch=10**15, shard="bench")
+    sender.start()
     arrived: dict[str, list[float]] = defaultdict(list)
     tasks = [asyncio.create_task(_note_rounds(socket, arrived)) for socket in sockets]
     lags = []
     for number in range(rounds):
         began = time.perf_counter()
-        publisher.send(
-            "signals", body("signals", "signal", {"round": f"{number:04d}", "late": True, "html": "x" * 1_200})
-        )
+        sender.send("signals", body("signals", "signal", {"round": f"{number:04d}", "late": True, "html": "x" * 1_200}))
         while len(arrived[f"{number:04d}"]) < FAN_OUT:
             await asyncio.sleep(0.005)
         lags.append((max(arrived[f"{number:04d}"]) - began) * 1000)
         await asyncio.sleep(0.2)
     for task in tasks:
         task.cancel()
-    publisher.close()
+    sender.close()
     for socket in sockets:
         await socket.close()
     return lags

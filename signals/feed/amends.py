@@ -15,7 +15,7 @@ from signals.feed.wishes import Shard
 from signals.models import PublishedSignal
 from signals.push.channels import SIGNALS, stream_key
 from signals.push.messages import reset_body, signal_body
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 from signals.selectors import signal
 
 # Nobody waits for older ones: whoever opened a page since has them.
@@ -23,7 +23,7 @@ _MEMORY = timedelta(minutes=15)
 _MOST = 500
 
 
-def make_amends(redis: "Redis", publisher: Publisher, shard: Shard) -> int:
+def make_amends(redis: "Redis", sender: Sender, shard: Shard) -> int:
     """Say what was entered and not said, and have every list fetched anew; return how many signals were said.
 
     The ledger is written before anything is said, so a leader that is killed between the two leaves a signal that
@@ -41,9 +41,9 @@ def make_amends(redis: "Redis", publisher: Publisher, shard: Shard) -> int:
         except NotFoundError:
             continue  # revised meanwhile
         published_at, step = milliseconds(row.published_at), tick_size(row.symbol)
-        publisher.send(SIGNALS, signal_body(told, published_at=published_at, late=row.is_late, tick_size=step))
+        sender.send(SIGNALS, signal_body(told, published_at=published_at, late=row.is_late, tick_size=step))
         count += 1
-    publisher.send(SIGNALS, reset_body(SIGNALS))
+    sender.send(SIGNALS, reset_body(SIGNALS))
     return count
 
 

@@ -17,7 +17,7 @@ from signals.feed.series import Recovered, SeriesWork, Surroundings, Taken
 from signals.feed.telling import Teller
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Wishes, read_wishes
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 from signals.services import catch_up_series
 
 logger = logging.getLogger(__name__)
@@ -55,13 +55,13 @@ class Feed:
     def __init__(
         self,
         around: Surroundings,
-        publisher: Publisher,
+        sender: Sender,
         vitals: Vitals,
         *,
         wishes: Callable[[], Wishes] = read_wishes,
     ) -> None:
         self._around = around
-        self._publisher = publisher
+        self._sender = sender
         self._vitals = vitals
         self._wishes = wishes
         self._inbox: queue.SimpleQueue[StreamEvent | Done | None] = queue.SimpleQueue()
@@ -107,7 +107,7 @@ class Feed:
     def queue_depth(self) -> int:
         """How many events, jobs and messages wait."""
         held = sum(len(followed.held) for followed in list(self.series.values()))
-        return self._inbox.qsize() + self._fast.waiting + self.stream.waiting + held + self._publisher.waiting
+        return self._inbox.qsize() + self._fast.waiting + self.stream.waiting + held + self._sender.waiting
 
     def _listen(self) -> None:
         try:
@@ -262,7 +262,7 @@ class Feed:
         for key in self.series.keys() - wishes.series:
             del self.series[key]
         for key in sorted(wishes.series - self.series.keys()):
-            work = SeriesWork(key, self._around, Teller(key, self._publisher))
+            work = SeriesWork(key, self._around, Teller(key, self._sender))
             self.series[key] = Followed(work, ask_at=now + _CONNECT_PATIENCE)
         for key, followed in self.series.items():
             followed.is_halted = key.symbol in wishes.halted

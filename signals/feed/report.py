@@ -19,7 +19,7 @@ from signals.feed.feed import Feed
 from signals.feed.followed import Followed, State
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 
 # Bad news first: the worst state of any series names the whole only where nothing is live at all.
 _NOT_YET = (State.CATCHING_UP, State.GAPPED)
@@ -39,7 +39,7 @@ class Runner(Protocol):
     epoch: int
     vitals: Vitals
     feed: Feed | None
-    publisher: Publisher | None
+    sender: Sender | None
 
 
 def feed_status(runner: Runner) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def feed_status(runner: Runner) -> dict[str, Any]:
     followed = list(feed.series.items()) if feed is not None else []
     series = [_series(key, each, now, is_connected=health.connections > 0) for key, each in followed]
     exchange_time = feed.stream.server_time() if feed is not None else None
-    publisher = runner.publisher
+    sender = runner.sender
     return {
         "state": _state(runner.role, series),
         "role": runner.role,
@@ -65,8 +65,8 @@ def feed_status(runner: Runner) -> dict[str, Any]:
         "last_message_age": round(now - health.last_message_at, 2) if health.last_message_at else None,
         "clock_skew_ms": vitals.skew,
         "queue_depth": feed.queue_depth if feed is not None else 0,
-        "published": publisher.sent if publisher is not None else 0,
-        "publishing_error": publisher.error if publisher is not None else "",
+        "published": sender.sent if sender is not None else 0,
+        "publishing_error": sender.error if sender is not None else "",
         "candles": vitals.candles,
         "lag_ms": vitals.percentiles(),
         "series": series,

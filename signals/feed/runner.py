@@ -23,7 +23,7 @@ from signals.feed.report import feed_status
 from signals.feed.series import Surroundings
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 from signals.push.status import write_status
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class StreamRunner:
         self.restarts = 0
         self.vitals = Vitals()
         self.feed: Feed | None = None
-        self.publisher: Publisher | None = None
+        self.sender: Sender | None = None
         self.epoch = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -118,19 +118,19 @@ class StreamRunner:
         ended = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(ended, lost), name="stream-lease", daemon=True)
         renewing.start()
-        publisher = self.publisher = Publisher(settings.REDIS_URLS[1], epoch=self.epoch, shard=str(self.shard))
-        publisher.start()
+        sender = self.sender = Sender(settings.REDIS_URLS[1], epoch=self.epoch, shard=str(self.shard))
+        sender.start()
         try:
-            self._follow(publisher, fence, lost)
+            self._follow(sender, fence, lost)
         except FencedError as error:
             logger.warning("the lead is lost", extra={"why": str(error)})
         finally:
             ended.set()
             self.feed = None
-            publisher.close()
+            sender.close()
             self._lease.release()
 
-    def _follow(self, publisher: Publisher, fence: Fence, lost: threading.Event) -> None:
+    def _follow(self, sender: Sender, fence: Fence, lost: threading.Event) -> None:
         track_first_pairs()
         around = Surroundings(
             exchange=open_exchange(),
@@ -139,16 +139,16 @@ class StreamRunner:
             fence=fence,
             check=lambda: self._check(fence),
         )
-        self._make_amends(publisher)
-        self.feed = Feed(around, publisher, self.vitals, wishes=lambda: read_wishes(self.shard))
+        self._make_amends(sender)
+        self.feed = Feed(around, sender, self.vitals, wishes=lambda: read_wishes(self.shard))
         if lost.is_set() or self._stopping.is_set():
             self.feed.stop()
         self.feed.run()
 
-    def _make_amends(self, publisher: Publisher) -> None:
+    def _make_amends(self, sender: Sender) -> None:
         try:
             with Redis.from_url(settings.REDIS_URLS[1], **settings.REDIS_SOCKET) as redis:
-                count = make_amends(redis, publisher, self.shard)
+                count = make_amends(redis, sender, self.shard)
         except (RedisError, OSError) as error:
             logger.warning("what was not said cannot be known", extra={"error": str(error)})
         else:

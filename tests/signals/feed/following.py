@@ -21,7 +21,7 @@ from signals.feed.report import Runner, feed_status
 from signals.feed.series import Surroundings
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 from tests.replaying import START, Replay
 from tests.signals.feed.processes import Ears, Kept
 from tests.waiting import eventually
@@ -70,12 +70,12 @@ class Following(Kept):
         around = Surroundings(exchange=self.client, store=candle_store(), root=folder, fence=fence, check=fence.check)
         self.vitals = Vitals()
         self.ears = Ears(settings.REDIS_URL)
-        self.publisher: Publisher | None = Publisher(settings.REDIS_URLS[1], epoch=fence.epoch)
-        self.publisher.start()
+        self.sender: Sender | None = Sender(settings.REDIS_URLS[1], epoch=fence.epoch)
+        self.sender.start()
         self.feed: Feed | None = None
         self.failure: BaseException | None = None
         self._exchange = exchange
-        self._feed = Feed(around, self.publisher, self.vitals)
+        self._feed = Feed(around, self.sender, self.vitals)
         self._thread = threading.Thread(target=self._run, name="feed under test", daemon=True)
 
     def start(self) -> None:
@@ -132,8 +132,8 @@ class Following(Kept):
         else:
             self._thread.join(20)
         self._feed._slow.join(20)
-        if self.publisher is not None:
-            self.publisher.close(10)
+        if self.sender is not None:
+            self.sender.close(10)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.broker]
 
 
 class Ears:
-    """Stands for the publisher."""
+    """Stands for the sender."""
 
     def __init__(self) -> None:
         self.said: list[dict[str, Any]] = []
@@ -41,7 +41,7 @@ def redis() -> Iterator["Redis"]:
 
 
 def keep(redis: "Redis", messages: list[dict[str, Any]]) -> None:
-    """Let messages lie in the stream as the publisher leaves them."""
+    """Let messages lie in the stream as the sender leaves them."""
     for number, message in enumerate(messages, start=1):
         rest = body("signals", message["t"], {name: message[name] for name in message if name not in ("ch", "t")})
         redis.xadd(stream_key("signals"), {"m": rest}, id=f"{number}-0")

@@ -50,8 +50,8 @@ def update(*, is_closed: bool) -> CandleUpdate:
 @pytest.fixture
 def feed() -> Any:
     around: Any = SimpleNamespace(exchange=SimpleNamespace(open_stream=lambda: None))
-    publisher: Any = None
-    return Feed(around, publisher, Vitals())
+    sender: Any = None
+    return Feed(around, sender, Vitals())
 
 
 def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:

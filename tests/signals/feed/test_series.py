@@ -42,7 +42,7 @@ _names = count()
 
 
 class Ears:
-    """Stands for the publisher and keeps what was said."""
+    """Stands for the sender and keeps what was said."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from signals import consumers
 from signals.push.channels import stream_key
 from signals.push.hub import hub
 from signals.push.messages import body
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 from signals.push.watching import WATCHED_SECONDS, note_watched, read_watched
 from smcsite.asgi import application
 from tests.signals.live.sockets import Socket
@@ -75,60 +75,58 @@ async def open_socket() -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-def publisher() -> Any:
+def sender() -> Any:
     redis = Redis.from_url(settings.REDIS_URLS[1])
     redis.flushdb()
-    publisher = Publisher(settings.REDIS_URLS[1], epoch=1)
-    publisher.start()
-    yield publisher
-    publisher.close()
+    sender = Sender(settings.REDIS_URLS[1], epoch=1)
+    sender.start()
+    yield sender
+    sender.close()
     redis.flushdb()
     redis.close()
 
 
-def send(publisher: Publisher, *numbers: int) -> None:
+def send(sender: Sender, *numbers: int) -> None:
     for number in numbers:
-        publisher.send("signals", body("signals", "signal", {"id": f"s{number}", "late": False}))
+        sender.send("signals", body("signals", "signal", {"id": f"s{number}", "late": False}))
 
 
-async def sent(publisher: Publisher, count: int) -> None:
+async def sent(sender: Sender, count: int) -> None:
     async with asyncio.timeout(5):
-        while publisher.sent < count:
+        while sender.sent < count:
             await asyncio.sleep(0.01)
 
 
-async def test_a_message_reaches_every_socket_that_asked_for_its_channel(
-    open_socket: Open, publisher: Publisher
-) -> None:
+async def test_a_message_reaches_every_socket_that_asked_for_its_channel(open_socket: Open, sender: Sender) -> None:
     clients = [await open_socket() for _ in range(3)]
     for client in clients:
         await client.subscribe("signals")
-    send(publisher, 1, 2)
+    send(sender, 1, 2)
     for client in clients:
         first, second = await client.hear(), await client.hear()
         assert (first["v"], first["ch"], first["t"], first["id"]) == (1, "signals", "signal", "s1")
         assert (second["id"], second["seq"]) == ("s2", first["seq"] + 1)
 
 
-async def test_the_first_message_of_an_empty_channel_arrives_as_itself(open_socket: Open, publisher: Publisher) -> None:
+async def test_the_first_message_of_an_empty_channel_arrives_as_itself(open_socket: Open, sender: Sender) -> None:
     client = await open_socket()
     assert await client.subscribe("signals") == {"signals": 0}
-    send(publisher, 1)
+    send(sender, 1)
     assert (await client.hear())["id"] == "s1"
 
 
-async def test_the_stream_process_knows_which_candles_are_looked_at(open_socket: Open, publisher: Publisher) -> None:
+async def test_the_stream_process_knows_which_candles_are_looked_at(open_socket: Open, sender: Sender) -> None:
     await sync_to_async(ensure_series)(SeriesKey.parse("BTCUSDT:1m"))
     client = await open_socket()
     await client.subscribe("signals", "k:BTCUSDT:1m")
     async with asyncio.timeout(5):
-        while not publisher.is_watched("k:BTCUSDT:1m"):
+        while not sender.is_watched("k:BTCUSDT:1m"):
             await asyncio.sleep(0.01)
-    assert not publisher.is_watched("signals")
-    assert not publisher.is_watched("k:BTCUSDT:5m")
+    assert not sender.is_watched("signals")
+    assert not sender.is_watched("k:BTCUSDT:5m")
 
 
-async def test_nobody_looks_at_candles_any_more_when_nobody_says_so(publisher: Publisher) -> None:
+async def test_nobody_looks_at_candles_any_more_when_nobody_says_so(sender: Sender) -> None:
     redis = AsyncRedis.from_url(settings.REDIS_URLS[1])
     await note_watched(redis, ["k:BTCUSDT:1m", "k:BTCUSDT:5m"])
     assert await read_watched(redis) == {"k:BTCUSDT:1m", "k:BTCUSDT:5m"}
@@ -138,60 +136,60 @@ async def test_nobody_looks_at_candles_any_more_when_nobody_says_so(publisher: P
     await redis.aclose()
 
 
-async def test_ws_resume(open_socket: Open, publisher: Publisher) -> None:
+async def test_ws_resume(open_socket: Open, sender: Sender) -> None:
     """A browser that slept gets what it missed, in order and once; one that slept too long is told to fetch."""
     client = await open_socket()
     await client.subscribe("signals")
-    send(publisher, 1)
+    send(sender, 1)
     last = (await client.hear())["seq"]
     await client.socket.disconnect()
-    send(publisher, *range(2, 12))
-    await sent(publisher, 11)
+    send(sender, *range(2, 12))
+    await sent(sender, 11)
     again = await open_socket()
     await again.subscribe("signals", since=last)
     missed = [await again.hear() for _ in range(10)]
     assert [message["id"] for message in missed] == [f"s{number}" for number in range(2, 12)]
     assert [message["seq"] for message in missed] == list(range(last + 1, last + 11))
-    send(publisher, *range(12, 800))
-    await sent(publisher, 799)
+    send(sender, *range(12, 800))
+    await sent(sender, 799)
     late = await open_socket()
     newest = await late.subscribe("signals", since={"signals": last})
     reset = await late.hear()
     assert (reset["t"], reset["seq"]) == ("reset", newest["signals"])
 
 
-async def test_ws_seq_resync(open_socket: Open, publisher: Publisher) -> None:
+async def test_ws_seq_resync(open_socket: Open, sender: Sender) -> None:
     """What the channel layer loses is found in the stream, and told in order and once."""
     client = await open_socket()
     await client.subscribe("signals")
-    send(publisher, 1)
+    send(sender, 1)
     first = await client.hear()
     layer = hub()._layer
     await layer.group_discard("live.signals", hub()._name)
-    send(publisher, 2, 3, 4)
-    await sent(publisher, 4)
+    send(sender, 2, 3, 4)
+    await sent(sender, 4)
     await layer.group_add("live.signals", hub()._name)
-    send(publisher, 5)
+    send(sender, 5)
     told = [await client.hear() for _ in range(4)]
     assert [(each["id"], each["seq"] - first["seq"]) for each in told] == [
         (f"s{number}", number - 1) for number in (2, 3, 4, 5)
     ]
 
 
-async def test_the_last_message_is_not_lost_either(open_socket: Open, publisher: Publisher) -> None:
+async def test_the_last_message_is_not_lost_either(open_socket: Open, sender: Sender) -> None:
     client = await open_socket()
     await client.subscribe("signals")
     await hub()._layer.group_discard("live.signals", hub()._name)
-    send(publisher, 1)
+    send(sender, 1)
     assert (await client.hear())["id"] == "s1"
 
 
-async def test_a_reader_that_sleeps_delays_nobody_and_misses_nothing(open_socket: Open, publisher: Publisher) -> None:
+async def test_a_reader_that_sleeps_delays_nobody_and_misses_nothing(open_socket: Open, sender: Sender) -> None:
     sleeper, reader = await open_socket(), await open_socket()
     for client in (sleeper, reader):
         await client.subscribe("signals")
     for batch in range(4):
-        send(publisher, *range(batch * 100, batch * 100 + 100))
+        send(sender, *range(batch * 100, batch * 100 + 100))
         for number in range(batch * 100, batch * 100 + 100):
             assert (await reader.hear())["id"] == f"s{number}"
     assert [(await sleeper.hear())["id"] for _ in range(400)] == [f"s{number}" for number in range(400)]
@@ -217,7 +215,7 @@ async def test_a_reader_that_sleeps_delays_nobody_and_misses_nothing(open_socket
     ],
 )
 async def test_bad_messages_get_an_error_and_the_socket_goes_on(
-    open_socket: Open, publisher: Publisher, text: str, code: str
+    open_socket: Open, sender: Sender, text: str, code: str
 ) -> None:
     client = await open_socket()
     await client.socket.send(text)
@@ -225,16 +223,16 @@ async def test_bad_messages_get_an_error_and_the_socket_goes_on(
     assert (error["t"], error["code"]) == ("error", code)
     assert error["detail"]
     await client.subscribe("signals")
-    send(publisher, 1)
+    send(sender, 1)
     assert (await client.hear())["id"] == "s1"
 
 
-async def test_of_several_channels_the_good_ones_are_followed(open_socket: Open, publisher: Publisher) -> None:
+async def test_of_several_channels_the_good_ones_are_followed(open_socket: Open, sender: Sender) -> None:
     client = await open_socket()
     await client.say(op="sub", ch=["k:NOSUCH:1m", "signals"])
     assert (await client.hear("error"))["ch"] == "k:NOSUCH:1m"
     assert "signals" in (await client.hear("hb"))["seqs"]
-    send(publisher, 1)
+    send(sender, 1)
     assert (await client.hear("signal"))["id"] == "s1"
 
 
@@ -258,16 +256,16 @@ async def test_too_many_messages_are_refused_and_then_end_the_socket(open_socket
     assert (event["type"], event["code"]) == ("websocket.close", 1008)
 
 
-async def test_a_series_of_the_database_can_be_followed_and_left(open_socket: Open, publisher: Publisher) -> None:
+async def test_a_series_of_the_database_can_be_followed_and_left(open_socket: Open, sender: Sender) -> None:
     await sync_to_async(ensure_series)(SeriesKey.parse("BTCUSDT:1m"))
     client = await open_socket()
     await client.subscribe("k:BTCUSDT:1m")
-    publisher.send("k:BTCUSDT:1m", body("k:BTCUSDT:1m", "kline", {"closed": True}))
+    sender.send("k:BTCUSDT:1m", body("k:BTCUSDT:1m", "kline", {"closed": True}))
     assert (await client.hear())["t"] == "kline"
     await client.say(op="unsub", ch=["k:BTCUSDT:1m"])
     await client.subscribe("signals")
-    publisher.send("k:BTCUSDT:1m", body("k:BTCUSDT:1m", "kline", {"closed": True}))
-    send(publisher, 1)
+    sender.send("k:BTCUSDT:1m", body("k:BTCUSDT:1m", "kline", {"closed": True}))
+    send(sender, 1)
     assert (await client.hear())["t"] == "signal"
     assert "k:BTCUSDT:1m" not in hub()._rings
 
@@ -380,35 +378,35 @@ async def test_foreign_pages_are_refused_before_the_socket_is_open(origin: str, 
     assert await Socket(application, headers).connect() == 4000 + status
 
 
-async def test_redis_lost_and_come_back_empty_resets_those_who_listen(open_socket: Open, publisher: Publisher) -> None:
+async def test_redis_lost_and_come_back_empty_resets_those_who_listen(open_socket: Open, sender: Sender) -> None:
     client = await open_socket()
     await client.subscribe("signals")
-    send(publisher, 1)
+    send(sender, 1)
     first = await client.hear()
     redis = Redis.from_url(settings.REDIS_URLS[1])
     redis.delete(stream_key("signals"))
     redis.close()
-    send(publisher, 2)
+    send(sender, 2)
     reset = await client.hear()
     assert reset["t"] == "reset"
     assert reset["seq"] > first["seq"]
-    send(publisher, 3)
+    send(sender, 3)
     assert (await client.hear())["id"] == "s3"
 
 
-async def test_ws_redis_down(open_socket: Open, publisher: Publisher) -> None:
+async def test_ws_redis_down(open_socket: Open, sender: Sender) -> None:
     """Connections to Redis that break cost nothing: what was sent meanwhile arrives, in order and once."""
     client = await open_socket()
     await client.subscribe("signals")
-    send(publisher, 1)
+    send(sender, 1)
     assert (await client.hear())["id"] == "s1"
     redis = Redis.from_url(settings.REDIS_URLS[1])
     for kind in ("pubsub", "normal"):
         redis.client_kill_filter(_type=kind, skipme=True)
     redis.close()
-    send(publisher, 2, 3)
+    send(sender, 2, 3)
     assert [(await client.hear())["id"] for _ in range(2)] == ["s2", "s3"]
     await client.say(op="ping")
     assert (await client.hear("hb"))["v"] == 1
-    send(publisher, 4)
+    send(sender, 4)
     assert (await client.hear())["id"] == "s4"

@@ -10,7 +10,7 @@ from redis import Redis
 
 from signals.push.channels import KEPT, stream_key
 from signals.push.messages import body, reset_body
-from signals.push.publisher import Publisher
+from signals.push.sender import Sender
 from tests.waiting import eventually
 
 URL = settings.REDIS_URLS[1]
@@ -26,10 +26,10 @@ def redis() -> Iterator["Redis"]:
     client.close()
 
 
-def start(epoch: int = 1) -> Publisher:
-    publisher = Publisher(URL, epoch=epoch)
-    publisher.start()
-    return publisher
+def start(epoch: int = 1) -> Sender:
+    sender = Sender(URL, epoch=epoch)
+    sender.start()
+    return sender
 
 
 def kept(redis: "Redis", channel: str) -> list[tuple[int, bytes]]:
@@ -38,11 +38,11 @@ def kept(redis: "Redis", channel: str) -> list[tuple[int, bytes]]:
 
 
 def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis") -> None:
-    publisher = start()
+    sender = start()
     for number in range(700):
-        publisher.send("signals", body("signals", "mark", {"n": number}))
-    eventually(lambda: publisher.sent == 700)
-    publisher.close()
+        sender.send("signals", body("signals", "mark", {"n": number}))
+    eventually(lambda: sender.sent == 700)
+    sender.close()
     numbers = [sequence for sequence, _ in kept(redis, "signals")]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert KEPT <= len(numbers) < KEPT + 150
@@ -50,12 +50,12 @@ def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis") -> None:
 
 
 def test_each_channel_has_numbers_of_its_own_however_they_come_together(redis: "Redis") -> None:
-    publisher = Publisher(URL, epoch=1)
+    sender = Sender(URL, epoch=1)
     for number in range(60):
-        publisher.send(f"k:S{number % 3}:1m", f'"{number}"')
-    publisher.start()
-    eventually(lambda: publisher.sent == 60)
-    publisher.close()
+        sender.send(f"k:S{number % 3}:1m", f'"{number}"')
+    sender.start()
+    eventually(lambda: sender.sent == 60)
+    sender.close()
     for channel in range(3):
         rows = kept(redis, f"k:S{channel}:1m")
         assert [text for _, text in rows] == [b'"%d"' % number for number in range(channel, 60, 3)]
@@ -64,9 +64,9 @@ def test_each_channel_has_numbers_of_its_own_however_they_come_together(redis: "
 
 def test_numbers_go_on_after_a_restart(redis: "Redis") -> None:
     for epoch in (1, 2, 3):
-        publisher = start(epoch)
-        publisher.send("signals", body("signals", "mark", {}))
-        publisher.close()
+        sender = start(epoch)
+        sender.send("signals", body("signals", "mark", {}))
+        sender.close()
     numbers = [sequence for sequence, _ in kept(redis, "signals")]
     assert numbers == list(range(numbers[0], numbers[0] + 3))
 
@@ -85,42 +85,42 @@ def test_a_former_leader_publishes_nothing_once_the_next_has(redis: "Redis") -> 
 
 
 def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_closed_one(redis: "Redis") -> None:
-    publisher = Publisher(URL, epoch=1)
+    sender = Sender(URL, epoch=1)
     for number in range(5):
-        publisher.send("k:A:1m", f'"forming{number}"', is_forming=True)
-    publisher.send("k:A:1m", '"closed"')
-    publisher.send("k:A:1m", '"next"', is_forming=True)
-    publisher.start()
-    eventually(lambda: publisher.sent == 2)
-    publisher.close()
+        sender.send("k:A:1m", f'"forming{number}"', is_forming=True)
+    sender.send("k:A:1m", '"closed"')
+    sender.send("k:A:1m", '"next"', is_forming=True)
+    sender.start()
+    eventually(lambda: sender.sent == 2)
+    sender.close()
     assert [text for _, text in kept(redis, "k:A:1m")] == [b'"closed"', b'"next"']
 
 
 def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis") -> None:
-    publisher = Publisher(URL, epoch=5)
-    publisher._numbered = 3
+    sender = Sender(URL, epoch=5)
+    sender._numbered = 3
     redis.hset("smc:live:leader:1of1", mapping={"epoch": 5, "sent": 4})
-    publisher.send("signals", '"again"')
-    publisher.send("signals", '"new"')
-    publisher.start()
-    eventually(lambda: publisher.sent == 2)
-    publisher.close()
+    sender.send("signals", '"again"')
+    sender.send("signals", '"new"')
+    sender.start()
+    eventually(lambda: sender.sent == 2)
+    sender.close()
     assert [text for _, text in kept(redis, "signals")] == [b'"new"']
 
 
 def test_candles_are_given_up_before_signals_when_redis_is_away_for_long() -> None:
-    publisher = Publisher("redis://127.0.0.1:1/1", epoch=1)
-    publisher.send("signals", "the signal")
+    sender = Sender("redis://127.0.0.1:1/1", epoch=1)
+    sender.send("signals", "the signal")
     for number in range(25_000):
-        publisher.send(f"k:S{number % 3}:1m", "a candle")
-    assert ("signals", "the signal") in publisher._lasting
-    assert publisher.waiting <= 20_000
+        sender.send(f"k:S{number % 3}:1m", "a candle")
+    assert ("signals", "the signal") in sender._lasting
+    assert sender.waiting <= 20_000
 
 
 def test_who_reads_signals_of_which_old_ones_were_given_up_is_told_to_fetch_anew() -> None:
-    publisher = Publisher("redis://127.0.0.1:1/1", epoch=1)
+    sender = Sender("redis://127.0.0.1:1/1", epoch=1)
     for number in range(20_001):
-        publisher.send("signals", f"signal {number}")
-    assert publisher._lasting[0] == ("signals", reset_body("signals"))
-    assert publisher._lasting[1] == ("signals", "signal 10001")
-    assert publisher._lasting[-1] == ("signals", "signal 20000")
+        sender.send("signals", f"signal {number}")
+    assert sender._lasting[0] == ("signals", reset_body("signals"))
+    assert sender._lasting[1] == ("signals", "signal 10001")
+    assert sender._lasting[-1] == ("signals", "signal 20000")

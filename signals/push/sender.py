@@ -64,7 +64,7 @@ class _Message:
     text: str
 
 
-class Publisher:
+class Sender:
     """Sends messages in the order they were given, from one thread with one connection. Never blocks its callers.
 
     While Redis is away messages wait; of forming candles only the newest of a channel does.
@@ -74,7 +74,7 @@ class Publisher:
     url
         The Redis database of the channels.
     epoch
-        The leader's fencing number. Once a higher one has published, nothing of this one is sent any more.
+        The leader's fencing number. Once a higher one has sent a message, nothing of this one goes out.
     shard
         Which leader this is: leaders of different shards do not fence each other.
     """
@@ -91,7 +91,7 @@ class Publisher:
         self._wake: Callable[[], object] = lambda: None
         self._watched: frozenset[str] = frozenset()
         self._is_closing = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._publish_all()), name="publisher", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._send_all()), name="sender", daemon=True)
         self.sent = 0
         self.is_fenced = False
         self.error = ""
@@ -139,7 +139,7 @@ class Publisher:
         lost = {channel for channel, _ in old}
         self._lasting = deque([*_resets(lost), *kept, *_resets(candles)])
 
-    async def _publish_all(self) -> None:
+    async def _send_all(self) -> None:
         news, loop = asyncio.Event(), asyncio.get_running_loop()
         self._wake = lambda: loop.call_soon_threadsafe(news.set)
         redis = Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=25)
@@ -158,7 +158,7 @@ class Publisher:
                     await asyncio.wait_for(news.wait(), pause)
                 continue
             try:
-                batch = await self._publish(number, layer, batch)
+                batch = await self._send_batch(number, layer, batch)
                 self.error = ""
             except (RedisError, OSError) as error:
                 self._complain(error)
@@ -192,7 +192,7 @@ class Publisher:
             messages.append(_Message(self._numbered, channel, text))
         return messages
 
-    async def _publish(self, number: Any, layer: Any, batch: list[_Message]) -> list[_Message]:
+    async def _send_batch(self, number: Any, layer: Any, batch: list[_Message]) -> list[_Message]:
         """Number, keep and tell a batch; return what is left to do."""
         now = time.time_ns() // 1_000_000
         pairs = ((message.number, message.text) for message in batch)
@@ -202,7 +202,7 @@ class Publisher:
         )
         if answers is None:
             self.is_fenced = True
-            logger.error("another leader publishes; nothing more is sent", extra={"epoch": self._epoch})
+            logger.error("another leader sends; nothing more goes out", extra={"epoch": self._epoch})
             return []
         told: dict[str, list[tuple[int, str]]] = {}
         for message, answer in zip(batch, answers, strict=True):
@@ -219,7 +219,7 @@ class Publisher:
 
     def _complain(self, error: Exception) -> None:
         if not self.error:
-            logger.warning("nothing can be published for now", extra={"error": str(error)})
+            logger.warning("nothing can be sent for now", extra={"error": str(error)})
         self.error = f"{type(error).__name__}: {error}"
 
 
