@@ -20,7 +20,7 @@ from markets.services.recording import record
 from markets.store import CandleStore, Source
 from signals.feed.fence import Fence
 from signals.feed.telling import Teller
-from signals.services import Facts, SignalRow, Tracker, mark_revised, publish, settle
+from signals.services import Facts, SignalRow, Tracker, enter_signals, mark_revised, settle
 
 _PAGE = 1_000
 # More than this is planned as a backfill, which knows the archive.
@@ -97,7 +97,7 @@ class SeriesWork:
         return self._tracker.has_news(candle)
 
     def take(self, updates: Sequence[CandleUpdate]) -> Taken:
-        """Take live closed candles: store them durably, judge them, publish and tell what they mean."""
+        """Take live closed candles: store them durably, judge them, enter and tell what they mean."""
         step, through = self.series.timeframe.milliseconds, self.through
         new: dict[int, CandleUpdate] = {}
         told_before = []
@@ -193,9 +193,9 @@ class SeriesWork:
             facts = self._tracker.advance(candles, edit=merged.edit)
             older, facts = _split(facts, int(candles.open_time[0]))
             moment = timezone.now()
-            old_rows = self._publish(older, now=moment, late=True)
+            old_rows = self._enter(older, now=moment, late=True)
             latency = (time.monotonic() - updates[-1].received_at) * 1000
-            rows = self._publish(facts, now=moment, late=late, latency_ms=latency)
+            rows = self._enter(facts, now=moment, late=late, latency_ms=latency)
         if older:
             self._teller.changed()
             self._teller.found(old_rows, older.marks, at=moment, late=True)
@@ -223,18 +223,18 @@ class SeriesWork:
         through, revision = self.through, self._tracker.revision
         with self._around.fence.hold():
             facts, moment = self._tracker.catch_up(before=before), timezone.now()
-            rows = self._publish(facts, now=moment, late=True)
+            rows = self._enter(facts, now=moment, late=True)
         if facts or self.through != through:
             self._teller.changed()
             self._teller.found(rows, facts.marks, at=moment, late=True)
         self._note_told(facts)
         self._tell_revision(revision)
 
-    def _publish(self, facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
+    def _enter(self, facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
         if not facts:
             return []
         with _ledger:
-            return publish(facts, now=now, late=late, latency_ms=latency_ms)
+            return enter_signals(facts, now=now, late=late, latency_ms=latency_ms)
 
     def _note_told(self, *told: Facts) -> None:
         self._unsettled += [facts for facts in told if facts.signals]

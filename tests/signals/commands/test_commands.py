@@ -21,7 +21,7 @@ from signals.engine.table import UNSET, detect_columns
 from signals.log import months
 from signals.log.generations import current_folder
 from signals.models import PublishedSignal
-from signals.services import Tracker, publish, settle
+from signals.services import Tracker, enter_signals, settle
 from tests.factories import real_candles, walk
 
 pytestmark = pytest.mark.django_db
@@ -178,7 +178,7 @@ def audit() -> str:
 
 
 def followed() -> Tracker:
-    """Follow a series live, publishing as the feed does."""
+    """Follow a series live, entering what is found as the feed does."""
     candles = walk(5, 460, start=1_701_388_800_000 - 430 * 60_000)
     store(candles.first(400), MINUTES)
     follower = Tracker(MINUTES, store=candle_store(), root=settings.DATA_ROOT)
@@ -187,7 +187,7 @@ def followed() -> Tracker:
         one = Candles.of([candle])
         merged = candle_store().merge(MINUTES, one, source=Source.STREAM)
         facts = follower.advance(one, edit=merged.edit)
-        publish(facts, now=NOW, late=False)
+        enter_signals(facts, now=NOW, late=False)
         settle(facts)
     return follower
 

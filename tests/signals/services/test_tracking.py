@@ -22,8 +22,7 @@ from signals.log import SignalRow
 from signals.log.publication import publication
 from signals.models import PublishedSignal
 from signals.selectors import SignalFilter
-from signals.services import Facts, Tracker, catch_up_series, mark_revised, naming, settle
-from signals.services import publish as enter
+from signals.services import Facts, Tracker, catch_up_series, enter_signals, mark_revised, naming, settle
 from tests.factories import nasty_walk, walk
 
 pytestmark = pytest.mark.django_db
@@ -46,9 +45,9 @@ def feed(follower: Tracker, candles: Candles) -> list[Facts]:
     return told
 
 
-def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
+def tell(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
     """Enter and settle, as the feed does around the telling."""
-    rows = enter(facts, now=now, late=late, latency_ms=latency_ms)
+    rows = enter_signals(facts, now=now, late=late, latency_ms=latency_ms)
     settle(facts)
     return rows
 
@@ -146,7 +145,7 @@ def test_candles_without_a_signal_are_counted_as_published_with_the_next_that_ha
     facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
     through = candles.open_time[399]
     for each, time in zip(facts, candles.open_time[400:], strict=True):
-        publish(each, now=NOW, late=False)
+        tell(each, now=NOW, late=False)
         through = time if each.signals else through
         assert publication(data_root, SERIES).through == through  # type: ignore[union-attr]
 
@@ -158,7 +157,7 @@ def test_history_is_not_published(data_root: Path) -> None:
     assert not tracker().catch_up()
     facts = feed(follower, candles.take(slice(400, None)))
     for each in facts:
-        publish(each, now=NOW, late=False, latency_ms=12.0)
+        tell(each, now=NOW, late=False, latency_ms=12.0)
     assert published_ids() == keys([row for each in facts for row in each.signals])
     row = PublishedSignal.objects.earliest("confirm_time")
     assert (row.latency_ms, row.is_late, row.published_at) == (12.0, False, NOW)
@@ -166,14 +165,14 @@ def test_history_is_not_published(data_root: Path) -> None:
 
 
 def test_restart_no_realert(data_root: Path) -> None:
-    """F54: ten restarts and catch-ups publish nothing twice."""
+    """F54: ten restarts and catch-ups tell nothing twice."""
     candles = walk(4, 500)
     for each in feed(started(candles.first(400)), candles.take(slice(400, None))):
-        publish(each, now=NOW, late=False)
+        tell(each, now=NOW, late=False)
     count = PublishedSignal.objects.count()
     assert count
     for _ in range(10):
-        assert publish(tracker().catch_up(), now=NOW, late=True) == []
+        assert tell(tracker().catch_up(), now=NOW, late=True) == []
     assert PublishedSignal.objects.count() == count
 
 
@@ -181,12 +180,12 @@ def test_what_was_entered_and_not_settled_before_a_crash_is_not_new_again(data_r
     candles = walk(4, 500)
     facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
     for each in facts[:50]:
-        publish(each, now=NOW, late=False)
-    entered = [row.id for each in facts[50:] for row in enter(each, now=NOW, late=False)]
+        tell(each, now=NOW, late=False)
+    entered = [row.id for each in facts[50:] for row in enter_signals(each, now=NOW, late=False)]
     assert entered
     found = tracker().catch_up()
     assert [row.id for row in found.signals if row.kind in settings.ENV.indicators] == entered
-    assert publish(found, now=NOW, late=True) == []
+    assert tell(found, now=NOW, late=True) == []
     assert not tracker().catch_up()
 
 
@@ -194,11 +193,11 @@ def test_what_was_judged_and_not_published_before_a_crash_is_published_late(data
     candles = walk(4, 500)
     facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
     for each in facts[:50]:
-        publish(each, now=NOW, late=False)
+        tell(each, now=NOW, late=False)
     lost = [row for each in facts[50:] for row in each.signals]
     found = tracker().catch_up()
     assert [row.id for row in found.signals] == [row.id for row in lost]
-    assert {row.id for row in publish(found, now=NOW, late=True)} == {
+    assert {row.id for row in tell(found, now=NOW, late=True)} == {
         row.id for row in lost if row.kind in settings.ENV.indicators
     }
     assert set(PublishedSignal.objects.filter(confirm_time__gt=candles.open_time[449]).values_list("is_late")) == {
@@ -214,8 +213,8 @@ def test_a_candle_whose_publication_failed_is_published_by_the_next_catch_up(dat
     failed = next(place for place, each in enumerate(facts) if keys(each.signals))
     for place, each in enumerate(facts):
         if place != failed:
-            publish(each, now=NOW, late=False)
-    assert keys(publish(tracker().catch_up(), now=NOW, late=True)) == keys(facts[failed].signals)
+            tell(each, now=NOW, late=False)
+    assert keys(tell(tracker().catch_up(), now=NOW, late=True)) == keys(facts[failed].signals)
 
 
 def test_what_came_while_nobody_followed_is_told_with_its_life_so_far(data_root: Path) -> None:
@@ -225,7 +224,7 @@ def test_what_came_while_nobody_followed_is_told_with_its_life_so_far(data_root:
     found = tracker().catch_up()
     assert found.signals == logged(int(candles.open_time[399]))
     assert {row.status for row in found.signals} >= {"active", "invalidated"}
-    assert publish(found, now=NOW, late=True)
+    assert tell(found, now=NOW, late=True)
 
 
 def test_a_signal_read_before_it_was_followed_is_published_all_the_same(data_root: Path) -> None:
@@ -238,7 +237,7 @@ def test_a_signal_read_before_it_was_followed_is_published_all_the_same(data_roo
         merged = candle_store().merge(SERIES, one, source=Source.STREAM)
         if at % 3 == 0:
             Tracker(SERIES, store=CandleStore(data_root), root=data_root).catch_up()
-        told += publish(follower.advance(one, edit=merged.edit), now=NOW, late=False)
+        told += tell(follower.advance(one, edit=merged.edit), now=NOW, late=False)
     found = [row for row in logged(int(candles.open_time[399])) if row.kind in settings.ENV.indicators]
     assert [row.id for row in told] == [row.id for row in found]
 
@@ -259,7 +258,7 @@ def test_kinds_that_are_no_indicators_are_found_and_not_published(data_root: Pat
     facts = feed(started(candles.first(300)), candles.take(slice(300, None)))
     assert {row.kind for each in facts for row in each.signals} - set(settings.ENV.indicators)
     for each in facts:
-        publish(each, now=NOW, late=False)
+        tell(each, now=NOW, late=False)
     assert {key[1] for key in published_ids()} == set(settings.ENV.indicators)
 
 
@@ -268,13 +267,13 @@ def test_closed_revision(data_root: Path) -> None:
     candles = walk(4, 600)
     follower = started(candles.first(420))
     for each in feed(follower, candles.take(slice(420, 500))):
-        publish(each, now=NOW, late=False)
+        tell(each, now=NOW, late=False)
     before = published_ids()
     changed = candles.candle(450)
     candle_store().merge(SERIES, Candles.of([changed._replace(high=changed.high * 1.05)]), source=Source.REST)
     (facts,) = feed(follower, candles.take(slice(500, 501)))
     assert follower.revision == 1
-    new = publish(facts, now=NOW, late=True)
+    new = tell(facts, now=NOW, late=True)
     marked = mark_revised(SERIES, now=NOW)
     assert marked
     assert published_ids()[: len(before)] == before
@@ -293,7 +292,7 @@ def test_candles_that_turn_up_before_the_log_began_are_history(data_root: Path) 
     candles = walk(4, 900)
     follower = started(candles.take(slice(500, 600)))
     for each in feed(follower, candles.take(slice(600, 640))):
-        publish(each, now=NOW, late=False)
+        tell(each, now=NOW, late=False)
     candle_store().merge(SERIES, candles.first(500), source=Source.ARCHIVE)
     facts = follower.catch_up()
     assert follower.revision == 1
@@ -305,9 +304,9 @@ def test_a_hole_that_is_filled_gives_its_signals_late(data_root: Path) -> None:
     candles = walk(4, 600)
     follower = started(candles.first(300))
     with_hole = join([candles.take(slice(300, 350)), candles.take(slice(400, 450))])
-    told = [row for each in feed(follower, with_hole) for row in publish(each, now=NOW, late=False)]
+    told = [row for each in feed(follower, with_hole) for row in tell(each, now=NOW, late=False)]
     candle_store().merge(SERIES, candles.take(slice(350, 400)), source=Source.REST)
-    late = publish(follower.catch_up(), now=NOW, late=True)
+    late = tell(follower.catch_up(), now=NOW, late=True)
     held = {row.id for row in logged(int(candles.open_time[299])) if row.kind in settings.ENV.indicators}
     assert {row.id for row in late} == held - {row.id for row in told}
     assert any(candles.open_time[350] <= row.confirm_time < candles.open_time[400] for row in late)
@@ -316,7 +315,7 @@ def test_a_hole_that_is_filled_gives_its_signals_late(data_root: Path) -> None:
 def test_nothing_stored_tells_nothing(data_root: Path) -> None:
     facts = catch_up_series(SERIES)
     assert not facts
-    assert publish(facts, now=NOW, late=True) == []
+    assert tell(facts, now=NOW, late=True) == []
     assert mark_revised(SERIES, now=NOW) == 0
 
 
@@ -331,24 +330,24 @@ def file_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     connection.connection = in_memory
 
 
-def _publish_in_turn(facts: Facts, barrier: Barrier, answers: "Queue[list[str]]") -> None:
+def _tell_in_turn(facts: Facts, barrier: Barrier, answers: "Queue[list[str]]") -> None:
     connection.connection = None
     barrier.wait()
-    answers.put([row.id for row in publish(facts, now=NOW, late=False)])
+    answers.put([row.id for row in tell(facts, now=NOW, late=False)])
     connection.close()
 
 
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_signal_unique_race(data_root: Path, file_database: None) -> None:
-    """F55: of two processes that publish the same at once, each signal is new to exactly one."""
+    """F55: of two processes that tell the same at once, each signal is new to exactly one."""
     candles = walk(4, 430)
     facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
     told = [each for each in facts if keys(each.signals)][:6]
     fork = multiprocessing.get_context("fork")
     for each in told:
         barrier, answers = fork.Barrier(2), fork.Queue()
-        processes = [fork.Process(target=_publish_in_turn, args=(each, barrier, answers)) for _ in range(2)]
+        processes = [fork.Process(target=_tell_in_turn, args=(each, barrier, answers)) for _ in range(2)]
         for process in processes:
             process.start()
         found = answers.get(timeout=60) + answers.get(timeout=60)

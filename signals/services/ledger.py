@@ -17,7 +17,7 @@ from signals.selectors.logs import signal_log
 from signals.services.tracking import Facts, note_published
 
 
-def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
+def enter_signals(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
     """Enter signals into the ledger; return those that were not in it, in the log's order.
 
     Once they were told, ``settle`` says so; until then a restart comes back to them.
@@ -27,7 +27,7 @@ def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None
     facts
         From a ``Tracker``. Kinds that are not in ``INDICATORS`` are left out.
     now
-        The moment of publication, our clock.
+        The moment they are published, our clock.
     late
         Whether they were found while catching up.
     latency_ms
@@ -39,7 +39,7 @@ def publish(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None
         shared = (connection.ops.adapt_datetimefield_value(now), None if late else latency_ms, late, facts.revision)
         digests = dict(zip(SCALE_NAMES, facts.digests, strict=True))
         values = [(*_told(row), *shared, row.detector_version, digests[row.scale]) for row in rows]
-        # Publishers of one series may meet here: what two of them enter is new to exactly one.
+        # Two processes may meet here over one series: what both enter is new to exactly one.
         with transaction.atomic(), connection.cursor() as cursor:
             for part in (values[at : at + _ROWS] for at in range(0, len(values), _ROWS)):
                 cursor.execute(_ENTER % ", ".join([_ROW] * len(part)), list(chain.from_iterable(part)))
