@@ -209,8 +209,8 @@ class Feed:
         elif job == Job.REFRESH:
             followed.is_edited = False
             self._slow.submit(key, work.refresh, is_urgent=True)
-        elif job == Job.SETTLE:
-            self._fast.submit(key, work.settle)
+        elif job == Job.TIDY:
+            self._fast.submit(key, work.tidy)
         elif followed.forming is not None:
             update, followed.forming, followed.previewed_at = followed.forming, None, now
             self._fast.submit(key, lambda: work.preview(update))
@@ -300,7 +300,7 @@ class Feed:
         self.stream.close()
         self._fast.join(1.0)
         deadline = time.monotonic() + _CLOSING_SECONDS
-        for followed in sorted(self.series.values(), key=lambda each: each.work.is_settled):
+        for followed in sorted(self.series.values(), key=lambda each: each.work.is_tidy):
             if followed.job not in {Job.RECOVER, Job.REFRESH} and time.monotonic() < deadline:
                 # Whoever leads next, or starts, does what is left.
                 with contextlib.suppress(SmcError):

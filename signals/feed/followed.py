@@ -36,7 +36,7 @@ class Job(StrEnum):
     RECOVER = "recover"
     TAKE = "take"
     REFRESH = "refresh"
-    SETTLE = "settle"
+    TIDY = "tidy"
     PREVIEW = "preview"
 
 
@@ -161,7 +161,7 @@ class Followed:
             (Job.TAKE, bool(self.held) and (not self.is_behind or self._goes_on)),
             (Job.RECOVER, self.check_at is not None and now >= self.check_at and not self.is_behind),
             (Job.REFRESH, self.is_edited and not self.is_behind),
-            (Job.SETTLE, is_calm and not self.work.is_settled),
+            (Job.TIDY, is_calm and not self.work.is_tidy),
             (Job.PREVIEW, is_calm and self._may_preview(now)),
         )
         return next((job for job, is_needed in needs if is_needed), None)

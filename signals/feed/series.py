@@ -20,7 +20,7 @@ from markets.services.recording import record
 from markets.store import CandleStore, Source
 from signals.feed.fence import Fence
 from signals.feed.telling import Teller
-from signals.services import Facts, SignalRow, Tracker, enter_signals, mark_revised, settle
+from signals.services import Facts, SignalRow, Tracker, enter_signals, mark_revised, note_told
 
 _PAGE = 1_000
 # More than this is planned as a backfill, which knows the archive.
@@ -75,9 +75,9 @@ class SeriesWork:
         self._teller = teller
         self._tracker = Tracker(series, store=around.store, root=around.root)
         self._doubtful: set[int] = set()
-        self._unsettled: list[Facts] = []
+        self._told: list[Facts] = []  # and not noted as told yet
         self.is_first = True
-        self.is_settled = True
+        self.is_tidy = True
 
     @property
     def through(self) -> int | None:
@@ -150,23 +150,23 @@ class SeriesWork:
         is_next = through is not None and update.candle.open_time == through + self.series.timeframe.milliseconds
         self._teller.forming(update.candle, self._tracker.preview(update.candle) if is_next else Facts(self.series))
 
-    def settle(self) -> None:
+    def tidy(self) -> None:
         """Write down how far was told, fold the journals, read ahead: work that no browser is to wait for.
 
         Until then a restart comes back to what was told, finds it in the ledger, and does not tell it again.
         """
         with self._around.fence.hold():
-            while self._unsettled:
-                settle(self._unsettled[0])
-                del self._unsettled[0]
+            while self._told:
+                note_told(self._told[0])
+                del self._told[0]
             self._around.store.fold(self.series)
             self._tracker.prepare()
-        self.is_settled = True
+        self.is_tidy = True
 
     def close(self) -> None:
         """Leave candles and log as programs without our code can read them."""
-        if not self.is_settled:
-            self.settle()
+        if not self.is_tidy:
+            self.tidy()
         with self._around.fence.hold():
             self._tracker.close()
 
@@ -201,7 +201,7 @@ class SeriesWork:
             self._teller.found(old_rows, older.marks, at=moment, late=True)
         self._teller.found(rows, facts.marks, at=moment, late=late)
         self._teller.closed(list(candles), facts)
-        self._note_told(older, facts)
+        self._keep_told(older, facts)
         self._tell_revision(revision)
 
     def _require_whole(self, edit: int) -> None:
@@ -227,7 +227,7 @@ class SeriesWork:
         if facts or self.through != through:
             self._teller.changed()
             self._teller.found(rows, facts.marks, at=moment, late=True)
-        self._note_told(facts)
+        self._keep_told(facts)
         self._tell_revision(revision)
 
     def _enter(self, facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
@@ -236,9 +236,10 @@ class SeriesWork:
         with _ledger:
             return enter_signals(facts, now=now, late=late, latency_ms=latency_ms)
 
-    def _note_told(self, *told: Facts) -> None:
-        self._unsettled += [facts for facts in told if facts.signals]
-        self.is_settled = False
+    def _keep_told(self, *told: Facts) -> None:
+        """Keep what was told until ``tidy`` notes it."""
+        self._told += [facts for facts in told if facts.signals]
+        self.is_tidy = False
 
     def _tell_revision(self, former: int) -> None:
         if self._tracker.revision != former and not self.is_first:

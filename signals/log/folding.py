@@ -27,9 +27,9 @@ from signals.log.generations import (
 )
 from signals.log.journal import NAME as JOURNAL
 from signals.log.journal import Frame, JournalReader, Opening, append, status_of, write_journal
-from signals.log.publication import publish_again_from
 from signals.log.rows import UNSET
 from signals.log.states import Detectors, candles_checksum
+from signals.log.told import tell_again_from
 
 logger = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class SeriesLog:
         with new_folder(self._root) as building:
             _merge_months(building, UNSET, [frame], self.series, self.generation)
             self._begin_journal(building)
-            publish_again_from(self._root, self.series, frame.signals)
+            tell_again_from(self._root, self.series, frame.signals)
             folder = install(self._root, self.series, building, self.generation)
         self._folder = folder
         logger.info(

@@ -9,18 +9,18 @@ from django.db import connection, transaction
 
 from markets.series import SeriesKey
 from signals.log import SignalRow
-from signals.log.publication import publication
 from signals.log.rows import SCALE_NAMES
+from signals.log.told import told_mark
 from signals.models import PublishedSignal
 from signals.selectors.ledger import NATURAL_KEY, as_published, natural_key
 from signals.selectors.logs import signal_log
-from signals.services.tracking import Facts, note_published
+from signals.services.tracking import Facts, move_told_mark
 
 
 def enter_signals(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
     """Enter signals into the ledger; return those that were not in it, in the log's order.
 
-    Once they were told, ``settle`` says so; until then a restart comes back to them.
+    Once they were told, ``note_told`` says so; until then a restart comes back to them.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ def enter_signals(facts: Facts, *, now: datetime, late: bool, latency_ms: float 
     return [row for row in rows if natural_key(row) in entered]
 
 
-def settle(facts: Facts) -> None:
-    """Note that what ``facts`` tell was published and told."""
-    published = publication(facts.root, facts.series) if facts.signals and facts.root is not None else None
-    if published is not None:
-        note_published(facts, published)
+def note_told(facts: Facts) -> None:
+    """Note that what ``facts`` tell was entered and told."""
+    told = told_mark(facts.root, facts.series) if facts.signals and facts.root is not None else None
+    if told is not None:
+        move_told_mark(facts, told)
 
 
 # One statement, because the ORM needs three and ten times as long, while every browser waits for what it tells.

@@ -12,8 +12,8 @@ from markets.store import CandleStore
 from signals.engine.layout import RecordArray
 from signals.log import LogView, MarkRow, SeriesLog, SignalLog, SignalRow
 from signals.log.journal import Frame
-from signals.log.publication import Publication, publication, set_publication
 from signals.log.rows import SCALE_NAMES, kind_name, mark_name, told_new
+from signals.log.told import ToldMark, set_told_mark, told_mark
 from signals.selectors.logs import mends
 from signals.services.naming import Names
 
@@ -76,13 +76,13 @@ class Tracker:
 
     @mends
     def catch_up(self, *, before: int | None = None) -> Facts:
-        """Judge every stored candle (that opens ``before``), and return what is in the log and not yet published.
+        """Judge every stored candle (that opens ``before``), and return what is in the log and not yet told.
 
         The first log of a series is history: nothing of it is told as new.
         """
         self._log.catch_up(before=before)
         self._names, self._quiet_since, self._has_caught_up = Names(self.series), None, True
-        return self._unpublished()
+        return self._untold()
 
     @mends
     def advance(self, candles: Candles, *, edit: int) -> Facts:
@@ -95,8 +95,8 @@ class Tracker:
             return self.catch_up()
         signals = list(told_new(self.series, frame.signals, self._version))
         self._names.keep(frame.signals)
-        # Candles without a signal are counted as published along with the next that has one: nothing is lost when
-        # that count stays behind, and most candles need not write it.
+        # Candles without a signal are counted as told along with the next that has one: nothing is lost when that
+        # count stays behind, and most candles need not write it.
         since = frame.since if self._quiet_since is None else self._quiet_since
         self._quiet_since = None if signals else since
         facts = self._facts(signals, frame.marks, since=since, through=frame.through)
@@ -135,25 +135,25 @@ class Tracker:
     def _version(self) -> int:
         return self._log.generation.version
 
-    def _unpublished(self) -> Facts:
+    def _untold(self) -> Facts:
         through = self._log.through
         if through is None:
             return Facts(self.series)
-        published = publication(self._root, self.series)
-        if published is None:
-            published = Publication(through, through)
-            set_publication(self._root, self.series, published)
+        told = told_mark(self._root, self.series)
+        if told is None:
+            told = ToldMark(through, through)
+            set_told_mark(self._root, self.series, told)
         signals: list[SignalRow] = []
         marks = None
-        if through > published.through:
+        if through > told.through:
             view = self._view()
             through = view.through
-            for month in view.signals_after(published.through):
+            for month in view.signals_after(told.through):
                 signals += view.told(month, slice(None))
-            marks = view.marks_after(published.through)
-        facts = self._facts(signals, marks, since=published.through, through=through)
+            marks = view.marks_after(told.through)
+        facts = self._facts(signals, marks, since=told.through, through=through)
         if not signals:
-            note_published(facts, published)
+            move_told_mark(facts, told)
         return facts
 
     def _view(self) -> LogView:
@@ -176,14 +176,14 @@ class Tracker:
         ]
 
 
-def note_published(facts: Facts, published: Publication) -> None:
-    """Move the series' publication on, when ``facts`` follow what was published before."""
+def move_told_mark(facts: Facts, told: ToldMark) -> None:
+    """Move the mark on, when ``facts`` follow what was told before."""
     if facts.root is None or facts.since is None or facts.through is None:
         return
-    if facts.since <= published.through < facts.through:
-        set_publication(facts.root, facts.series, Publication(published.start, facts.through))
+    if facts.since <= told.through < facts.through:
+        set_told_mark(facts.root, facts.series, ToldMark(told.start, facts.through))
 
 
 def catch_up_series(series: SeriesKey) -> Facts:
-    """Bring one series' log up to its stored candles; return what is in it and not yet published."""
+    """Bring one series' log up to its stored candles; return what is in it and not yet told."""
     return Tracker(series, store=candle_store(), root=settings.DATA_ROOT).catch_up()

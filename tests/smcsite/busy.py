@@ -23,7 +23,7 @@ from markets.series import SeriesKey, Timeframe  # noqa: E402
 from markets.services import jobs  # noqa: E402
 from markets.services.pairs import ensure_series  # noqa: E402
 from markets.store import Source  # noqa: E402
-from signals.services import catch_up_series, enter_signals, settle  # noqa: E402
+from signals.services import catch_up_series, enter_signals, note_told  # noqa: E402
 from tests.factories import walk  # noqa: E402
 
 SERIES = SeriesKey("KEPTUSDT", Timeframe.M15)
@@ -41,7 +41,7 @@ def main() -> None:
         candle_store().merge(SERIES, candles.take(slice(start, start + ROUND)), source=Source.STREAM)
         facts = catch_up_series(SERIES)
         enter_signals(facts, now=timezone.now(), late=False)
-        settle(facts)
+        note_told(facts)
         User.objects.create(username=f"user-{number}", password="!")
         jobs.submit(Backfill(symbol="KEPTUSDT", timeframe="15m", start=0, end=1, note=f"round {number}", spec={}))
         print(number, flush=True)

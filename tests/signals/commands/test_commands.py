@@ -21,7 +21,7 @@ from signals.engine.table import UNSET, detect_columns
 from signals.log import months
 from signals.log.generations import current_folder
 from signals.models import PublishedSignal
-from signals.services import Tracker, enter_signals, settle
+from signals.services import Tracker, enter_signals, note_told
 from tests.factories import real_candles, walk
 
 pytestmark = pytest.mark.django_db
@@ -188,7 +188,7 @@ def followed() -> Tracker:
         merged = candle_store().merge(MINUTES, one, source=Source.STREAM)
         facts = follower.advance(one, edit=merged.edit)
         enter_signals(facts, now=NOW, late=False)
-        settle(facts)
+        note_told(facts)
     return follower
 
 

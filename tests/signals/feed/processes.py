@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from markets.candles import Candles
 from markets.series import SeriesKey
 from markets.store import CandleStore
-from signals.log.publication import publication
+from signals.log.told import told_mark
 from signals.push.channels import stream_key
 from smcsite.embedded import free_port
 from tests.environment import FOLDER, test_variables
@@ -256,7 +256,7 @@ def check_all(rig: Kept, exchange: Replay) -> int:
         assert len(rows) == len(named(rows))
         assert all(row["revised_at"] is None for row in rows)
         if rows:
-            start = publication_start(rig.folder, series)
+            start = told_since(rig.folder, series)
             assert named(rows) == batch(stored, after=start, kinds=rig.kinds), f"{series}: ledger and batch differ"
         missing = {ident(row) for row in rows} - set(said)
         assert not missing, f"{series}: entered and never said: {sorted(missing)[:5]}"
@@ -267,9 +267,9 @@ def check_all(rig: Kept, exchange: Replay) -> int:
     return total
 
 
-def publication_start(folder: Path, series: SeriesKey) -> int:
+def told_since(folder: Path, series: SeriesKey) -> int:
     """Return the time after which signals were told: that of the last candle of the first history."""
-    found = publication(folder, series)
+    found = told_mark(folder, series)
     assert found is not None
     return found.start
 

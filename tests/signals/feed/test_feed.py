@@ -27,7 +27,7 @@ class Work:
     def __init__(self, done: list[str] | None = None, *, name: str = "take", is_news: bool = False) -> None:
         self.done: list[str] = done if done is not None else []
         self.name, self.is_news = name, is_news
-        self.is_watched = self.is_settled = True
+        self.is_watched = self.is_tidy = True
 
     def preview(self, update: CandleUpdate) -> None:
         self.done.append("preview")

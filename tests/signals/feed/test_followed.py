@@ -24,9 +24,9 @@ def update(minute: int, *, is_closed: bool = True) -> CandleUpdate:
     return CandleUpdate(SERIES, candle, is_closed, (minute + 1) * MINUTE, time.monotonic())
 
 
-def work(*, is_settled: bool = True, is_watched: bool = True, minute: int = 0) -> Any:
+def work(*, is_tidy: bool = True, is_watched: bool = True, minute: int = 0) -> Any:
     """Return what ``Followed`` asks of a series' work, which is done elsewhere."""
-    return SimpleNamespace(is_settled=is_settled, is_watched=is_watched, through=minute * MINUTE)
+    return SimpleNamespace(is_tidy=is_tidy, is_watched=is_watched, through=minute * MINUTE)
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ def test_forming_candles_are_told_four_times_a_second(followed: Followed) -> Non
 
 def test_what_nobody_waits_for_is_done_in_a_calm_moment_only(followed: Followed) -> None:
     now = time.monotonic()
-    followed.work = work(is_settled=False)
+    followed.work = work(is_tidy=False)
     followed.note_update(update(1, is_closed=False))
     assert followed.next_job(now, is_calm=False) is None
-    assert followed.next_job(now, is_calm=True) == Job.SETTLE
+    assert followed.next_job(now, is_calm=True) == Job.TIDY
     followed.work = work()
     assert followed.next_job(now, is_calm=True) == Job.PREVIEW
     followed.work = work(is_watched=False)

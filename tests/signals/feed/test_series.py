@@ -27,7 +27,7 @@ from markets.store.layout import folder_of
 from signals.feed.fence import Fence
 from signals.feed.series import SeriesWork, Surroundings
 from signals.feed.telling import Teller
-from signals.log.publication import publication
+from signals.log.told import told_mark
 from signals.models import PublishedSignal
 from signals.selectors.logs import signal_log
 from signals.services import Tracker
@@ -227,24 +227,24 @@ def test_restart_no_realert(rig: Rig) -> None:
     assert rig.told() == rig.batch()
 
 
-def test_what_no_browser_waits_for_is_settled_later_and_a_restart_before_that_tells_nothing_twice(rig: Rig) -> None:
-    rig.work.settle()
-    before = publication(settings.DATA_ROOT, rig.series)
+def test_what_no_browser_waits_for_is_done_later_and_a_restart_before_that_tells_nothing_twice(rig: Rig) -> None:
+    rig.work.tidy()
+    before = told_mark(settings.DATA_ROOT, rig.series)
     for index in range(HISTORY, HISTORY + 40):
         rig.live(index)
     told = [message["id"] for message in rig.ears.of("signal")]
     assert told
-    assert not rig.work.is_settled
-    assert publication(settings.DATA_ROOT, rig.series) == before
+    assert not rig.work.is_tidy
+    assert told_mark(settings.DATA_ROOT, rig.series) == before
     assert len(filed(rig.series)) < len(rig.stored)
     killed, rig.work = rig.work, rig.new_work()
     rig.work.recover()
     assert [message["id"] for message in rig.ears.of("signal")] == told
     for work in (rig.work, killed):
-        work.settle()
-        assert work.is_settled
+        work.tidy()
+        assert work.is_tidy
         assert filed(rig.series) == rig.stored
-        after = publication(settings.DATA_ROOT, rig.series)
+        after = told_mark(settings.DATA_ROOT, rig.series)
         assert after is not None
         assert after.through >= max(row.confirm_time for row in rig.ledger)
 
@@ -273,7 +273,7 @@ def test_candles_told_twice_change_nothing(rig: Rig) -> None:
     assert not Revision.objects.exists()
 
 
-def test_a_candle_the_stream_tells_in_two_ways_is_settled_by_rest(rig: Rig) -> None:
+def test_a_candle_the_stream_tells_in_two_ways_is_tidy_by_rest(rig: Rig) -> None:
     """The first stays until the exchange's REST has spoken; what it says is a revision."""
     final = rig.exchange.rows[HISTORY]
     early = final._replace(close=final.open, high=max(final.open, final.high))
@@ -308,7 +308,7 @@ def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig) -> 
 def test_what_a_damaged_file_took_is_asked_for_before_anything_is_judged_anew(rig: Rig) -> None:
     """No signal is found because of the hole, and none that was told is marked as revised."""
     rig.live(*range(HISTORY, HISTORY + 60))
-    rig.work.settle()
+    rig.work.tidy()
     told = [(row.pk, row.revised_at) for row in rig.ledger]
     for file in (candle_store().root / "candles" / rig.series.symbol / "1m").glob("*.parquet"):
         content = bytearray(file.read_bytes())

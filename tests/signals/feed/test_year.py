@@ -13,7 +13,7 @@ from signals.engine.table import UNSET
 from smcsite.env import KINDS
 from tests.factories import shared_file
 from tests.replaying import replay
-from tests.signals.feed.processes import Workers, check_all, publication_start, workers
+from tests.signals.feed.processes import Workers, check_all, told_since, workers
 from tests.waiting import eventually
 
 pytestmark = [
@@ -62,7 +62,7 @@ def test_a_year_of_real_candles_gives_live_what_detect_finds(tmp_path: Path) -> 
         rig.finish(worker)
         assert check_all(rig, exchange) > 10_000
         told, found = ledger(rig), detected(rig, file, tmp_path / "detected.csv")
-        new = found[found.confirm_time > publication_start(rig.folder, SERIES)]
+        new = found[found.confirm_time > told_since(rig.folder, SERIES)]
         pd.testing.assert_frame_equal(told, new.reset_index(drop=True), check_exact=True)
 
 

@@ -19,10 +19,10 @@ from markets.store import CandleStore, Source
 from signals import selectors
 from signals.engine import Detector, Params
 from signals.log import SignalRow
-from signals.log.publication import publication
+from signals.log.told import told_mark
 from signals.models import PublishedSignal
 from signals.selectors import SignalFilter
-from signals.services import Facts, Tracker, catch_up_series, enter_signals, mark_revised, naming, settle
+from signals.services import Facts, Tracker, catch_up_series, enter_signals, mark_revised, naming, note_told
 from tests.factories import nasty_walk, walk
 
 pytestmark = pytest.mark.django_db
@@ -46,9 +46,9 @@ def feed(follower: Tracker, candles: Candles) -> list[Facts]:
 
 
 def tell(facts: Facts, *, now: datetime, late: bool, latency_ms: float | None = None) -> list[SignalRow]:
-    """Enter and settle, as the feed does around the telling."""
+    """Enter, and note as told, as the feed does around the telling."""
     rows = enter_signals(facts, now=now, late=late, latency_ms=latency_ms)
-    settle(facts)
+    note_told(facts)
     return rows
 
 
@@ -147,7 +147,7 @@ def test_candles_without_a_signal_are_counted_as_published_with_the_next_that_ha
     for each, time in zip(facts, candles.open_time[400:], strict=True):
         tell(each, now=NOW, late=False)
         through = time if each.signals else through
-        assert publication(data_root, SERIES).through == through  # type: ignore[union-attr]
+        assert told_mark(data_root, SERIES).through == through  # type: ignore[union-attr]
 
 
 def test_history_is_not_published(data_root: Path) -> None:
@@ -176,7 +176,7 @@ def test_restart_no_realert(data_root: Path) -> None:
     assert PublishedSignal.objects.count() == count
 
 
-def test_what_was_entered_and_not_settled_before_a_crash_is_not_new_again(data_root: Path) -> None:
+def test_what_was_entered_and_not_noted_as_told_before_a_crash_is_not_new_again(data_root: Path) -> None:
     candles = walk(4, 500)
     facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
     for each in facts[:50]:
@@ -204,10 +204,10 @@ def test_what_was_judged_and_not_published_before_a_crash_is_published_late(data
         (True,)
     }
     assert not tracker().catch_up()
-    assert publication(data_root, SERIES).through == candles.open_time[-1]  # type: ignore[union-attr]
+    assert told_mark(data_root, SERIES).through == candles.open_time[-1]  # type: ignore[union-attr]
 
 
-def test_a_candle_whose_publication_failed_is_published_by_the_next_catch_up(data_root: Path) -> None:
+def test_a_candle_whose_telling_failed_is_told_by_the_next_catch_up(data_root: Path) -> None:
     candles = walk(4, 500)
     facts = feed(started(candles.first(400)), candles.take(slice(400, None)))
     failed = next(place for place, each in enumerate(facts) if keys(each.signals))
