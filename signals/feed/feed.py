@@ -13,7 +13,7 @@ from markets.series import SeriesKey
 from markets.services.pairs import note_state, refresh
 from signals.feed.followed import OVERDUE_SECONDS, Followed, Job
 from signals.feed.lanes import Done, Lane
-from signals.feed.series import Recovered, SeriesWork, Surroundings, Taken
+from signals.feed.series import Lead, Recovered, SeriesWork, Taken
 from signals.feed.telling import Teller
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Wishes, read_wishes
@@ -46,7 +46,7 @@ class Feed:
 
     Parameters
     ----------
-    around
+    lead
         Exchange, store and fence.
     wishes
         Reads which series are wanted; called in another thread.
@@ -54,13 +54,13 @@ class Feed:
 
     def __init__(
         self,
-        around: Surroundings,
+        lead: Lead,
         sender: Sender,
         vitals: Vitals,
         *,
         wishes: Callable[[], Wishes] = read_wishes,
     ) -> None:
-        self._around = around
+        self._lead = lead
         self._sender = sender
         self._vitals = vitals
         self._wishes = wishes
@@ -75,7 +75,7 @@ class Feed:
         self._beginning: set[SeriesKey] = set()
         self._fast = Lane("live", threads=_FAST_THREADS, tell=self._inbox.put)
         self._slow = Lane("recovery", threads=_SLOW_THREADS, tell=self._inbox.put)
-        self.stream: MarketStream = around.exchange.open_stream()
+        self.stream: MarketStream = lead.exchange.open_stream()
         self.series: dict[SeriesKey, Followed] = {}
 
     def run(self) -> None:
@@ -250,7 +250,7 @@ class Feed:
             self._look_for_overdue(now)
         if now >= self._pairs_at and (not self._pairs_at or self._is_any_missing(now)):
             self._pairs_at = now + _PAIRS_SECONDS
-            self._slow.submit(_PAIRS, lambda: refresh(self._around.exchange))
+            self._slow.submit(_PAIRS, lambda: refresh(self._lead.exchange))
 
     def _is_any_missing(self, now: float) -> bool:
         since = (followed.overdue_since for followed in self.series.values() if not followed.is_halted)
@@ -262,7 +262,7 @@ class Feed:
         for key in self.series.keys() - wishes.series:
             del self.series[key]
         for key in sorted(wishes.series - self.series.keys()):
-            work = SeriesWork(key, self._around, Teller(key, self._sender))
+            work = SeriesWork(key, self._lead, Teller(key, self._sender))
             self.series[key] = Followed(work, ask_at=now + _CONNECT_PATIENCE)
         for key, followed in self.series.items():
             followed.is_halted = key.symbol in wishes.halted
@@ -275,7 +275,7 @@ class Feed:
 
     def _judge_idle(self, series: SeriesKey) -> None:
         """Judge what was stored of a series that is not streamed, as by an import."""
-        with self._around.fence.hold():
+        with self._lead.fence.hold():
             catch_up_series(series)
 
     def _look_for_overdue(self, now: float) -> None:

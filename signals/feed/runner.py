@@ -20,7 +20,7 @@ from signals.feed.feed import Feed
 from signals.feed.fence import Fence
 from signals.feed.lease import RENEW_SECONDS, Lease
 from signals.feed.report import feed_status
-from signals.feed.series import Surroundings
+from signals.feed.series import Lead
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
 from signals.push.sender import Sender
@@ -132,7 +132,7 @@ class StreamRunner:
 
     def _follow(self, sender: Sender, fence: Fence, lost: threading.Event) -> None:
         track_first_pairs()
-        around = Surroundings(
+        lead = Lead(
             exchange=open_exchange(),
             store=candle_store(),
             root=settings.DATA_ROOT,
@@ -140,7 +140,7 @@ class StreamRunner:
             check=lambda: self._check(fence),
         )
         self._make_amends(sender)
-        self.feed = Feed(around, sender, self.vitals, wishes=lambda: read_wishes(self.shard))
+        self.feed = Feed(lead, sender, self.vitals, wishes=lambda: read_wishes(self.shard))
         if lost.is_set() or self._stopping.is_set():
             self.feed.stop()
         self.feed.run()

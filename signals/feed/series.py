@@ -35,8 +35,8 @@ _ledger = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the work for every series shares."""
+class Lead:
+    """What the work for every series shares for as long as this process leads."""
 
     exchange: Exchange
     store: CandleStore
@@ -68,12 +68,12 @@ class Recovered:
 class SeriesWork:
     """One series. Its methods are called by one thread at a time, whichever that is."""
 
-    def __init__(self, series: SeriesKey, around: Surroundings, teller: Teller) -> None:
+    def __init__(self, series: SeriesKey, lead: Lead, teller: Teller) -> None:
         self.series = series
         self.stage = ""
-        self._around = around
+        self._lead = lead
         self._teller = teller
-        self._tracker = Tracker(series, store=around.store, root=around.root)
+        self._tracker = Tracker(series, store=lead.store, root=lead.root)
         self._doubtful: set[int] = set()
         self._told: list[Facts] = []  # and not noted as told yet
         self.is_first = True
@@ -155,11 +155,11 @@ class SeriesWork:
 
         Until then a restart comes back to what was told, finds it in the ledger, and does not tell it again.
         """
-        with self._around.fence.hold():
+        with self._lead.fence.hold():
             while self._told:
                 note_told(self._told[0])
                 del self._told[0]
-            self._around.store.fold(self.series)
+            self._lead.store.fold(self.series)
             self._tracker.prepare()
         self.is_tidy = True
 
@@ -167,7 +167,7 @@ class SeriesWork:
         """Leave candles and log as programs without our code can read them."""
         if not self.is_tidy:
             self.tidy()
-        with self._around.fence.hold():
+        with self._lead.fence.hold():
             self._tracker.close()
 
     def _commit_run(self, run: Sequence[CandleUpdate]) -> None:
@@ -181,13 +181,13 @@ class SeriesWork:
         flows = [each.flow for each in updates if each.flow is not None]
         candles = Candles.of([each.candle for each in updates], flow=flows if len(flows) == len(updates) else None)
         revision = self._tracker.revision
-        with self._around.fence.hold():
+        with self._lead.fence.hold():
             merged = record(self.series, candles, source=Source.STREAM)
             self._require_whole(merged.edit)
             if merged.added < len(candles):
                 # Stored before, maybe by REST and with other values: what is stored is what is judged.
                 first, last = int(candles.open_time[0]), int(candles.open_time[-1])
-                stored = self._around.store.read(self.series, start=first, end=last + 1)
+                stored = self._lead.store.read(self.series, start=first, end=last + 1)
                 self._doubt(list(candles), stored=stored)
                 candles = stored
             facts = self._tracker.advance(candles, edit=merged.edit)
@@ -221,7 +221,7 @@ class SeriesWork:
     def _judge(self, *, before: int | None = None) -> None:
         """Judge every stored candle (that opens ``before``) that was not; what is found is late."""
         through, revision = self.through, self._tracker.revision
-        with self._around.fence.hold():
+        with self._lead.fence.hold():
             facts, moment = self._tracker.catch_up(before=before), timezone.now()
             rows = self._enter(facts, now=moment, late=True)
         if facts or self.through != through:
@@ -248,17 +248,17 @@ class SeriesWork:
 
     def _mark_revised(self) -> None:
         """Mark what was told and no longer holds, and tell that once: what is marked already is not told again."""
-        with self._around.fence.hold(), _ledger:
+        with self._lead.fence.hold(), _ledger:
             marked = mark_revised(self.series, now=timezone.now())
         if marked:
             self._teller.revised()
 
     def _fetch(self) -> None:
         """Ask for what is missing up to now; what is fetched is stored page by page."""
-        last, step = self._around.store.last_time(self.series), self.series.timeframe.milliseconds
+        last, step = self._lead.store.last_time(self.series), self.series.timeframe.milliseconds
         # A hole that was asked for in vain is asked for again, so that it is filled or proven.
         start = last if last is None or self.through is None else min(last, self.through)
-        if start is None or self.is_first or (self._around.exchange.server_time() - start) // step > _MOST_BY_REST:
+        if start is None or self.is_first or (self._lead.exchange.server_time() - start) // step > _MOST_BY_REST:
             self._fetch_history()
         else:
             self._fetch_newest(start + step)
@@ -266,14 +266,14 @@ class SeriesWork:
         self._confirm_doubtful()
 
     def _fetch_history(self) -> None:
-        exchange = self._around.exchange
+        exchange = self._lead.exchange
         plan = plan_backfill(exchange, self.series, start=None, end=None, source=BackfillSource.AUTO)
         if plan.missing:
             backfill(exchange, plan, self._report)
 
     def _fetch_lost(self) -> None:
         """Ask for what was judged and is not stored any more."""
-        exchange, lost = self._around.exchange, self._lost()
+        exchange, lost = self._lead.exchange, self._lost()
         if lost:
             start, end = lost[0].start, lost[-1].end
             plan = plan_backfill(exchange, self.series, start=start, end=end, source=BackfillSource.AUTO)
@@ -282,7 +282,7 @@ class SeriesWork:
     def _fetch_newest(self, start: int) -> None:
         at, step = start, self.series.timeframe.milliseconds
         while True:
-            page = self._around.exchange.candles(self.series, start=at, limit=_PAGE)
+            page = self._lead.exchange.candles(self.series, start=at, limit=_PAGE)
             if len(page):
                 self._record(page, Source.REST)
                 at = int(page.open_time[-1]) + step
@@ -295,23 +295,23 @@ class SeriesWork:
         """Ask again for candles that the stream told in two ways; what REST says counts."""
         for open_time in sorted(self._doubtful):
             end = open_time + self.series.timeframe.milliseconds
-            page = self._around.exchange.candles(self.series, start=open_time, end=end)
+            page = self._lead.exchange.candles(self.series, start=open_time, end=end)
             if len(page):
                 self._record(page, Source.REST)
                 self._doubtful.discard(open_time)
 
     def _record(self, candles: Candles, source: Source) -> None:
-        self._around.check()
-        with self._around.fence.hold():
+        self._lead.check()
+        with self._lead.fence.hold():
             record(self.series, candles, source=source)
 
     def _report(self, fraction: float, stage: str) -> None:
         self.stage = f"{fraction:.0%} {stage}"
-        self._around.check()
+        self._lead.check()
 
     def _open_gap(self, through: int | None) -> Gap | None:
         """Return the first hole after what was judged, up to ``through``, that the exchange may fill yet."""
-        last = self._around.store.last_time(self.series)
+        last = self._lead.store.last_time(self.series)
         if last is None or through is None or last <= through:
             return None
         gaps = missing_ranges(ensure_series(self.series), through + self.series.timeframe.milliseconds, last)
@@ -322,7 +322,7 @@ class SeriesWork:
         if not told:
             return
         if stored is None:
-            stored = self._around.store.read(self.series, start=told[0].open_time, end=told[-1].open_time + 1)
+            stored = self._lead.store.read(self.series, start=told[0].open_time, end=told[-1].open_time + 1)
         known = {candle.open_time: candle for candle in stored}
         newest = (self.through or 0) - _DOUBT_CANDLES * self.series.timeframe.milliseconds
         differing = {each.open_time for each in told if known.get(each.open_time) != each}

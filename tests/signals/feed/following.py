@@ -18,7 +18,7 @@ from markets.services.pairs import ensure_series
 from signals.feed.feed import Feed
 from signals.feed.fence import Fence
 from signals.feed.report import Runner, feed_status
-from signals.feed.series import Surroundings
+from signals.feed.series import Lead
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard
 from signals.push.sender import Sender
@@ -67,7 +67,7 @@ class Following(Kept):
             reconnect_delay=0.05,
             timing=QUICK,
         )
-        around = Surroundings(exchange=self.client, store=candle_store(), root=folder, fence=fence, check=fence.check)
+        lead = Lead(exchange=self.client, store=candle_store(), root=folder, fence=fence, check=fence.check)
         self.vitals = Vitals()
         self.ears = Ears(settings.REDIS_URL)
         self.sender: Sender | None = Sender(settings.REDIS_URLS[1], epoch=fence.epoch)
@@ -75,7 +75,7 @@ class Following(Kept):
         self.feed: Feed | None = None
         self.failure: BaseException | None = None
         self._exchange = exchange
-        self._feed = Feed(around, self.sender, self.vitals)
+        self._feed = Feed(lead, self.sender, self.vitals)
         self._thread = threading.Thread(target=self._run, name="feed under test", daemon=True)
 
     def start(self) -> None:

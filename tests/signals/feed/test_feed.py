@@ -49,9 +49,9 @@ def update(*, is_closed: bool) -> CandleUpdate:
 
 @pytest.fixture
 def feed() -> Any:
-    around: Any = SimpleNamespace(exchange=SimpleNamespace(open_stream=lambda: None))
+    lead: Any = SimpleNamespace(exchange=SimpleNamespace(open_stream=lambda: None))
     sender: Any = None
-    return Feed(around, sender, Vitals())
+    return Feed(lead, sender, Vitals())
 
 
 def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:

@@ -20,7 +20,7 @@ from markets.services.pairs import ensure_series
 from signals.feed import runner as module
 from signals.feed.door import Door
 from signals.feed.runner import StreamRunner
-from signals.feed.series import Surroundings
+from signals.feed.series import Lead
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
 from signals.push.status import read_status, write_status
@@ -44,11 +44,11 @@ class FakeFeed:
     failures = 0
     made = 0
 
-    surroundings: ClassVar[list[Surroundings]] = []
+    leads: ClassVar[list[Lead]] = []
 
-    def __init__(self, around: Surroundings, *_: Any, **__: Any) -> None:
+    def __init__(self, lead: Lead, *_: Any, **__: Any) -> None:
         type(self).made += 1
-        self.surroundings.append(around)
+        self.leads.append(lead)
         self.series: dict[SeriesKey, Any] = {}
         self.stream = FakeStream()
         self.queue_depth = 0
@@ -72,7 +72,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[StreamRun
     with Redis.from_url(settings.REDIS_URLS[3]) as redis:
         redis.flushdb()
     FakeFeed.failures = FakeFeed.made = 0
-    FakeFeed.surroundings.clear()
+    FakeFeed.leads.clear()
     monkeypatch.setattr(module, "Feed", FakeFeed)
     monkeypatch.setattr(module, "track_first_pairs", lambda: 0)
     monkeypatch.setattr(module, "make_amends", lambda *_: 0)
@@ -97,7 +97,7 @@ def test_what_a_lead_left_under_way_is_fenced_by_the_next_of_the_same_process(ru
     FakeFeed.failures = 1
     runner.ensure()
     eventually(lambda: runner.role == "leader" and FakeFeed.made == 2, seconds=5)
-    former, present = FakeFeed.surroundings
+    former, present = FakeFeed.leads
     with pytest.raises(FencedError), former.fence.hold():
         pass
     with pytest.raises(FencedError):

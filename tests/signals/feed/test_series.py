@@ -25,7 +25,7 @@ from markets.store import Source
 from markets.store.files import decode
 from markets.store.layout import folder_of
 from signals.feed.fence import Fence
-from signals.feed.series import SeriesWork, Surroundings
+from signals.feed.series import Lead, SeriesWork
 from signals.feed.telling import Teller
 from signals.log.told import told_mark
 from signals.models import PublishedSignal
@@ -69,14 +69,14 @@ class Rig:
 
     def new_work(self) -> SeriesWork:
         """Return the work as a process that was started again has it."""
-        around = Surroundings(
+        lead = Lead(
             exchange=self.exchange,
             store=candle_store(),
             root=settings.DATA_ROOT,
             fence=self.fence,
             check=self.fence.check,
         )
-        return SeriesWork(self.series, around, Teller(self.series, self.ears))  # type: ignore[arg-type]
+        return SeriesWork(self.series, lead, Teller(self.series, self.ears))  # type: ignore[arg-type]
 
     def live(self, *indices: int) -> Any:
         """Let these candles close on the stream."""
