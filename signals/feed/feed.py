@@ -47,7 +47,7 @@ class Feed:
     Parameters
     ----------
     lead
-        Exchange, store and fence.
+        Exchange and fence.
     wishes
         Reads which series are wanted; called in another thread.
     """

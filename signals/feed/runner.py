@@ -12,7 +12,6 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from markets.errors import FencedError
-from markets.selectors import candle_store
 from markets.services.exchange import open_exchange
 from markets.services.pairs import track_first_pairs
 from signals.feed.amends import make_amends
@@ -132,13 +131,7 @@ class StreamRunner:
 
     def _follow(self, sender: Sender, fence: Fence, lost: threading.Event) -> None:
         track_first_pairs()
-        lead = Lead(
-            exchange=open_exchange(),
-            store=candle_store(),
-            root=settings.DATA_ROOT,
-            fence=fence,
-            check=lambda: self._check(fence),
-        )
+        lead = Lead(exchange=open_exchange(), fence=fence, check=lambda: self._check(fence))
         self._make_amends(sender)
         self.feed = Feed(lead, sender, self.vitals, wishes=lambda: read_wishes(self.shard))
         if lost.is_set() or self._stopping.is_set():

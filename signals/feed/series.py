@@ -5,19 +5,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
+from django.conf import settings
 from django.utils import timezone
 
 from markets.candles import Candle, Candles, Gap
 from markets.errors import StoreError
 from markets.exchanges import CandleUpdate, Exchange
 from markets.moments import iso
+from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.services.backfilling import BackfillSource, backfill, missing_ranges, note_exchange_gaps, plan_backfill
 from markets.services.pairs import ensure_series
 from markets.services.recording import record
-from markets.store import CandleStore, Source
+from markets.store import Source
 from signals.feed.fence import Fence
 from signals.feed.telling import Teller
 from signals.services import Facts, SignalRow, Tracker, enter_signals, mark_revised, note_told
@@ -39,8 +40,6 @@ class Lead:
     """What the work for every series shares for as long as this process leads."""
 
     exchange: Exchange
-    store: CandleStore
-    root: Path
     fence: Fence
     check: Callable[[], None]
 
@@ -73,7 +72,8 @@ class SeriesWork:
         self.stage = ""
         self._lead = lead
         self._teller = teller
-        self._tracker = Tracker(series, store=lead.store, root=lead.root)
+        self._store = candle_store()
+        self._tracker = Tracker(series, store=self._store, root=settings.DATA_ROOT)
         self._doubtful: set[int] = set()
         self._told: list[Facts] = []  # and not noted as told yet
         self.is_first = True
@@ -159,7 +159,7 @@ class SeriesWork:
             while self._told:
                 note_told(self._told[0])
                 del self._told[0]
-            self._lead.store.fold(self.series)
+            self._store.fold(self.series)
             self._tracker.prepare()
         self.is_tidy = True
 
@@ -187,7 +187,7 @@ class SeriesWork:
             if merged.added < len(candles):
                 # Stored before, maybe by REST and with other values: what is stored is what is judged.
                 first, last = int(candles.open_time[0]), int(candles.open_time[-1])
-                stored = self._lead.store.read(self.series, start=first, end=last + 1)
+                stored = self._store.read(self.series, start=first, end=last + 1)
                 self._doubt(list(candles), stored=stored)
                 candles = stored
             facts = self._tracker.advance(candles, edit=merged.edit)
@@ -255,7 +255,7 @@ class SeriesWork:
 
     def _fetch(self) -> None:
         """Ask for what is missing up to now; what is fetched is stored page by page."""
-        last, step = self._lead.store.last_time(self.series), self.series.timeframe.milliseconds
+        last, step = self._store.last_time(self.series), self.series.timeframe.milliseconds
         # A hole that was asked for in vain is asked for again, so that it is filled or proven.
         start = last if last is None or self.through is None else min(last, self.through)
         if start is None or self.is_first or (self._lead.exchange.server_time() - start) // step > _MOST_BY_REST:
@@ -311,7 +311,7 @@ class SeriesWork:
 
     def _open_gap(self, through: int | None) -> Gap | None:
         """Return the first hole after what was judged, up to ``through``, that the exchange may fill yet."""
-        last = self._lead.store.last_time(self.series)
+        last = self._store.last_time(self.series)
         if last is None or through is None or last <= through:
             return None
         gaps = missing_ranges(ensure_series(self.series), through + self.series.timeframe.milliseconds, last)
@@ -322,7 +322,7 @@ class SeriesWork:
         if not told:
             return
         if stored is None:
-            stored = self._lead.store.read(self.series, start=told[0].open_time, end=told[-1].open_time + 1)
+            stored = self._store.read(self.series, start=told[0].open_time, end=told[-1].open_time + 1)
         known = {candle.open_time: candle for candle in stored}
         newest = (self.through or 0) - _DOUBT_CANDLES * self.series.timeframe.milliseconds
         differing = {each.open_time for each in told if known.get(each.open_time) != each}

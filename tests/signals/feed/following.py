@@ -67,7 +67,7 @@ class Following(Kept):
             reconnect_delay=0.05,
             timing=QUICK,
         )
-        lead = Lead(exchange=self.client, store=candle_store(), root=folder, fence=fence, check=fence.check)
+        lead = Lead(exchange=self.client, fence=fence, check=fence.check)
         self.vitals = Vitals()
         self.ears = Ears(settings.REDIS_URL)
         self.sender: Sender | None = Sender(settings.REDIS_URLS[1], epoch=fence.epoch)

@@ -69,13 +69,7 @@ class Rig:
 
     def new_work(self) -> SeriesWork:
         """Return the work as a process that was started again has it."""
-        lead = Lead(
-            exchange=self.exchange,
-            store=candle_store(),
-            root=settings.DATA_ROOT,
-            fence=self.fence,
-            check=self.fence.check,
-        )
+        lead = Lead(exchange=self.exchange, fence=self.fence, check=self.fence.check)
         return SeriesWork(self.series, lead, Teller(self.series, self.ears))  # type: ignore[arg-type]
 
     def live(self, *indices: int) -> Any:
