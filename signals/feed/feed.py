@@ -13,7 +13,8 @@ from markets.series import SeriesKey
 from markets.services.pairs import note_state, refresh
 from signals.feed.followed import OVERDUE_SECONDS, Followed, Job
 from signals.feed.lanes import Done, Lane
-from signals.feed.series import Lead, Recovered, SeriesWork, Taken
+from signals.feed.lead import Lead
+from signals.feed.series import Recovered, SeriesWork, Taken
 from signals.feed.telling import Teller
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Wishes, read_wishes

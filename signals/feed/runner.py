@@ -17,9 +17,9 @@ from markets.services.pairs import track_first_pairs
 from signals.feed.amends import make_amends
 from signals.feed.feed import Feed
 from signals.feed.fence import Fence
+from signals.feed.lead import Lead
 from signals.feed.lease import RENEW_SECONDS, Lease
 from signals.feed.report import feed_status
-from signals.feed.series import Lead
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
 from signals.push.sender import Sender

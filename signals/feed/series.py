@@ -2,46 +2,31 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
 from django.utils import timezone
 
-from markets.candles import Candle, Candles, Gap
+from markets.candles import Candles, Gap
 from markets.errors import StoreError
-from markets.exchanges import CandleUpdate, Exchange
+from markets.exchanges import CandleUpdate
 from markets.moments import iso
 from markets.selectors import candle_store
 from markets.series import SeriesKey
-from markets.services.backfilling import BackfillSource, backfill, missing_ranges, note_exchange_gaps, plan_backfill
-from markets.services.pairs import ensure_series
 from markets.services.recording import record
 from markets.store import Source
-from signals.feed.fence import Fence
+from signals.feed.fetching import Fetcher
+from signals.feed.lead import Lead
 from signals.feed.telling import Teller
 from signals.services import Facts, SignalRow, Tracker, enter_signals, mark_revised, note_told
 
-_PAGE = 1_000
-# More than this is planned as a backfill, which knows the archive.
-_MOST_BY_REST = 5_000
 # A live candle that waited longer than this (real seconds), as for a hole before it, is not news any more.
 _LATE_SECONDS = 10.0
-# Older candles are told again by a stream that stumbles, never corrected by it.
-_DOUBT_CANDLES = 100
 
 # SQLite has one writer at a time, and its waiting is a sleep of many milliseconds; a lock wakes at once.
 _ledger = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """What the work for every series shares for as long as this process leads."""
-
-    exchange: Exchange
-    fence: Fence
-    check: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +54,12 @@ class SeriesWork:
 
     def __init__(self, series: SeriesKey, lead: Lead, teller: Teller) -> None:
         self.series = series
-        self.stage = ""
         self._lead = lead
         self._teller = teller
         self._store = candle_store()
         self._tracker = Tracker(series, store=self._store, root=settings.DATA_ROOT)
-        self._doubtful: set[int] = set()
+        self._fetcher = Fetcher(self._tracker, lead)
+        self._stage = ""
         self._told: list[Facts] = []  # and not noted as told yet
         self.is_first = True
         self.is_tidy = True
@@ -83,6 +68,11 @@ class SeriesWork:
     def through(self) -> int | None:
         """Open time of the last candle judged."""
         return self._tracker.through
+
+    @property
+    def stage(self) -> str:
+        """What a recovery that takes long is at."""
+        return self._stage or self._fetcher.stage
 
     @property
     def is_watched(self) -> bool:
@@ -113,19 +103,19 @@ class SeriesWork:
             expected += step
         if run:
             self._commit_run(run)
-        self._doubt(told_before)
+        self._fetcher.doubt(told_before)
         gap = Gap(expected, min(new)) if new else None
-        return Taken(self.through, len(run), tuple(new.values()), gap, bool(self._doubtful))
+        return Taken(self.through, len(run), tuple(new.values()), gap, self._fetcher.is_doubtful)
 
     def recover(self) -> Recovered:
         """Bring the series up to now: what is stored, then what REST and archive have beyond it."""
         if self.is_first:
-            self.stage = "judging what is stored"
-            gap = self._open_gap(self._tracker.through_in_log())
+            self._stage = "judging what is stored"
+            gap = self._fetcher.open_gap(self._tracker.through_in_log())
             self._judge(before=gap.start if gap is not None else None)
-        self._fetch()
-        self.stage = ""
-        gap = self._open_gap(self.through)
+            self._stage = ""
+        self._fetcher.fetch(with_history=self.is_first)
+        gap = self._fetcher.open_gap(self.through)
         if gap is None:
             self._judge()
         if self.is_first:
@@ -134,13 +124,13 @@ class SeriesWork:
             self._teller.changed()
             self._mark_revised()
         self.is_first = False
-        return Recovered(self.through, gap, bool(self._doubtful))
+        return Recovered(self.through, gap, self._fetcher.is_doubtful)
 
     def refresh(self) -> Recovered:
         """Judge what another process has stored or changed."""
-        self._fetch_lost()
+        self._fetcher.fetch_lost()
         self._judge()
-        return Recovered(self.through, self._open_gap(self.through))
+        return Recovered(self.through, self._fetcher.open_gap(self.through))
 
     def preview(self, update: CandleUpdate) -> None:
         """Tell the forming candle, with what it would mean if it closed as it stands."""
@@ -188,7 +178,7 @@ class SeriesWork:
                 # Stored before, maybe by REST and with other values: what is stored is what is judged.
                 first, last = int(candles.open_time[0]), int(candles.open_time[-1])
                 stored = self._store.read(self.series, start=first, end=last + 1)
-                self._doubt(list(candles), stored=stored)
+                self._fetcher.doubt(list(candles), stored=stored)
                 candles = stored
             facts = self._tracker.advance(candles, edit=merged.edit)
             older, facts = _split(facts, int(candles.open_time[0]))
@@ -206,17 +196,10 @@ class SeriesWork:
 
     def _require_whole(self, edit: int) -> None:
         """Raise when the log would be made anew without candles that it was made of, as after a damaged file."""
-        lost = self._lost() if edit != self._tracker.edit else []
+        lost = self._fetcher.lost() if edit != self._tracker.edit else []
         if lost:
             span = f"{iso(lost[0].start)} to {iso(lost[-1].end)}"
             raise StoreError(f"candles that were judged are missing from {span}: they are asked for again")
-
-    def _lost(self) -> list[Gap]:
-        """Return the holes among the candles that were judged, but those the exchange is known to have."""
-        first, through = self._tracker.first, self.through
-        if first is None or through is None:
-            return []
-        return missing_ranges(ensure_series(self.series), first, through + self.series.timeframe.milliseconds)
 
     def _judge(self, *, before: int | None = None) -> None:
         """Judge every stored candle (that opens ``before``) that was not; what is found is late."""
@@ -252,81 +235,6 @@ class SeriesWork:
             marked = mark_revised(self.series, now=timezone.now())
         if marked:
             self._teller.revised()
-
-    def _fetch(self) -> None:
-        """Ask for what is missing up to now; what is fetched is stored page by page."""
-        last, step = self._store.last_time(self.series), self.series.timeframe.milliseconds
-        # A hole that was asked for in vain is asked for again, so that it is filled or proven.
-        start = last if last is None or self.through is None else min(last, self.through)
-        if start is None or self.is_first or (self._lead.exchange.server_time() - start) // step > _MOST_BY_REST:
-            self._fetch_history()
-        else:
-            self._fetch_newest(start + step)
-        self._fetch_lost()
-        self._confirm_doubtful()
-
-    def _fetch_history(self) -> None:
-        exchange = self._lead.exchange
-        plan = plan_backfill(exchange, self.series, start=None, end=None, source=BackfillSource.AUTO)
-        if plan.missing:
-            backfill(exchange, plan, self._report)
-
-    def _fetch_lost(self) -> None:
-        """Ask for what was judged and is not stored any more."""
-        exchange, lost = self._lead.exchange, self._lost()
-        if lost:
-            start, end = lost[0].start, lost[-1].end
-            plan = plan_backfill(exchange, self.series, start=start, end=end, source=BackfillSource.AUTO)
-            backfill(exchange, plan, self._report)
-
-    def _fetch_newest(self, start: int) -> None:
-        at, step = start, self.series.timeframe.milliseconds
-        while True:
-            page = self._lead.exchange.candles(self.series, start=at, limit=_PAGE)
-            if len(page):
-                self._record(page, Source.REST)
-                at = int(page.open_time[-1]) + step
-            if len(page) < _PAGE:
-                break
-        if at > start:
-            note_exchange_gaps(ensure_series(self.series), Gap(start, at))
-
-    def _confirm_doubtful(self) -> None:
-        """Ask again for candles that the stream told in two ways; what REST says counts."""
-        for open_time in sorted(self._doubtful):
-            end = open_time + self.series.timeframe.milliseconds
-            page = self._lead.exchange.candles(self.series, start=open_time, end=end)
-            if len(page):
-                self._record(page, Source.REST)
-                self._doubtful.discard(open_time)
-
-    def _record(self, candles: Candles, source: Source) -> None:
-        self._lead.check()
-        with self._lead.fence.hold():
-            record(self.series, candles, source=source)
-
-    def _report(self, fraction: float, stage: str) -> None:
-        self.stage = f"{fraction:.0%} {stage}"
-        self._lead.check()
-
-    def _open_gap(self, through: int | None) -> Gap | None:
-        """Return the first hole after what was judged, up to ``through``, that the exchange may fill yet."""
-        last = self._store.last_time(self.series)
-        if last is None or through is None or last <= through:
-            return None
-        gaps = missing_ranges(ensure_series(self.series), through + self.series.timeframe.milliseconds, last)
-        return gaps[0] if gaps else None
-
-    def _doubt(self, told: Sequence[Candle], *, stored: Candles | None = None) -> None:
-        """Note candles whose stored values are others than the stream tells."""
-        if not told:
-            return
-        if stored is None:
-            stored = self._store.read(self.series, start=told[0].open_time, end=told[-1].open_time + 1)
-        known = {candle.open_time: candle for candle in stored}
-        newest = (self.through or 0) - _DOUBT_CANDLES * self.series.timeframe.milliseconds
-        differing = {each.open_time for each in told if known.get(each.open_time) != each}
-        self._doubtful |= {open_time for open_time in differing if open_time > newest}
 
 
 def _split(facts: Facts, first: int) -> tuple[Facts, Facts]:

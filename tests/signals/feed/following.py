@@ -17,8 +17,8 @@ from markets.series import SeriesKey
 from markets.services.pairs import ensure_series
 from signals.feed.feed import Feed
 from signals.feed.fence import Fence
+from signals.feed.lead import Lead
 from signals.feed.report import Runner, feed_status
-from signals.feed.series import Lead
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard
 from signals.push.sender import Sender

@@ -19,8 +19,8 @@ from markets.series import SeriesKey
 from markets.services.pairs import ensure_series
 from signals.feed import runner as module
 from signals.feed.door import Door
+from signals.feed.lead import Lead
 from signals.feed.runner import StreamRunner
-from signals.feed.series import Lead
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
 from signals.push.status import read_status, write_status

@@ -25,7 +25,8 @@ from markets.store import Source
 from markets.store.files import decode
 from markets.store.layout import folder_of
 from signals.feed.fence import Fence
-from signals.feed.series import Lead, SeriesWork
+from signals.feed.lead import Lead
+from signals.feed.series import SeriesWork
 from signals.feed.telling import Teller
 from signals.log.told import told_mark
 from signals.models import PublishedSignal
