@@ -127,9 +127,9 @@ def once_each(zones: list[selectors.NearZone]) -> list[selectors.NearZone]:
 
 def newest_once(filter_: selectors.SignalFilter, *, limit: int) -> list[selectors.SignalRow]:
     """Return the newest signals, and of those that both scales have found (each gap is one) the swing's alone."""
-    found: dict[str, selectors.SignalRow] = {}
+    found: dict[tuple[Any, ...], selectors.SignalRow] = {}
     for row in selectors.signals(filter_, limit=2 * limit).rows:
-        name = row.id.replace(f".{row.scale}.", ".")
+        name = row.series, row.kind, row.direction, row.event_time, row.ref_time
         if name not in found or row.scale == "swing":
             found[name] = row
     return list(found.values())[:limit]

@@ -11,7 +11,9 @@ from markets.errors import NotFoundError
 from markets.moments import milliseconds, parse_time
 from markets.selectors import tick_size
 from markets.series import SeriesKey
+from signals.engine import Kind
 from signals.feed.wishes import Shard
+from signals.log.rows import SignalId
 from signals.models import PublishedSignal
 from signals.push.channels import SIGNALS, stream_key
 from signals.push.messages import reset_body, signal_body
@@ -66,6 +68,5 @@ def _said(redis: "Redis") -> tuple[set[str], datetime]:
 
 
 def _name(row: PublishedSignal) -> str:
-    direction = "up" if row.direction == 1 else "down"
-    parts = (row.symbol, row.timeframe, row.scale, row.kind, direction, row.event_time, row.ref_time)
-    return ".".join(str(part) for part in parts)
+    series = SeriesKey.of(row.symbol, row.timeframe)
+    return str(SignalId(series, row.scale, Kind[row.kind], row.direction, row.event_time, row.ref_time))

@@ -59,8 +59,7 @@ class Teller:
             text = signal_body(row, published_at=published_at, late=late, tick_size=self._tick_size())
             self._sender.send(SIGNALS, text)
         for mark in marks:
-            # An id names its kind: BTCUSDT.15m.internal.FVG.up.…
-            if mark.signal_id.split(".")[3] in settings.ENV.indicators:
+            if mark.kind in settings.ENV.indicators:
                 self._sender.send(SIGNALS, mark_body(mark))
 
     def revised(self) -> None:

@@ -28,6 +28,7 @@ LOGGED = np.dtype(
 MARKED = np.dtype([("number", np.int64), ("time", np.int64), ("scale", np.int8), ("mark", np.int8), ("spare", "V6")])
 
 _DIRECTIONS = {1: "up", -1: "down"}
+_SIDES = {word: side for side, word in _DIRECTIONS.items()}
 
 
 class SignalRow(NamedTuple):
@@ -64,13 +65,15 @@ class SignalRow(NamedTuple):
 
 
 class MarkRow(NamedTuple):
-    """A life-cycle fact: ``mark`` is mitigated, filled or invalidated, by the candle that opened at ``time``."""
+    """A life-cycle fact: ``mark`` is mitigated, filled or invalidated, by the candle that opened at ``time``.
+
+    ``kind`` is that of the signal.
+    """
 
     signal_id: str
     mark: str
     time: int
-    series: SeriesKey
-    scale: str
+    kind: str
 
 
 class SignalId(NamedTuple):
@@ -92,13 +95,32 @@ class SignalId(NamedTuple):
                 SeriesKey.of(symbol, timeframe),
                 SCALE_NAMES[SCALE_NAMES.index(scale)],
                 Kind[kind],
-                {"up": 1, "down": -1}[direction],
+                _SIDES[direction],
                 int(event),
                 int(ref),
             )
         except (ValueError, KeyError, InvalidInputError):
             raise NotFoundError(f"no signal has the id {text[:100]!r}") from None
         return parsed
+
+    @classmethod
+    def of(cls, series: SeriesKey, row: Any) -> "SignalId":
+        """Return the id of a signal from its record."""
+        return cls(
+            series,
+            SCALE_NAMES[row["scale"]],
+            Kind(row["kind"]),
+            int(row["direction"]),
+            int(row["event_time"]),
+            int(row["ref_time"]),
+        )
+
+    def __str__(self) -> str:
+        series, direction = self.series, _DIRECTIONS[self.direction]
+        return (
+            f"{series.symbol}.{series.timeframe.value}.{self.scale}.{self.kind.name}.{direction}"
+            f".{self.event_time}.{self.ref_time}"
+        )
 
 
 def logged_rows(table: SignalTable, scale: int) -> RecordArray:
@@ -131,14 +153,6 @@ def in_order(rows: RecordArray, time: str) -> RecordArray:
     return ordered
 
 
-def told_id(series: SeriesKey, row: Any) -> str:
-    """Return the id of a signal from its record."""
-    return (
-        f"{series.symbol}.{series.timeframe.value}.{SCALE_NAMES[row['scale']]}.{Kind(row['kind']).name}"
-        f".{_DIRECTIONS[int(row['direction'])]}.{row['event_time']}.{row['ref_time']}"
-    )
-
-
 _KINDS = tuple(kind.name for kind in Kind)
 _MARKS = tuple(mark.name.lower() for mark in Mark)
 
@@ -164,6 +178,7 @@ def told(
         Shape (3, n): the times of the marks, ``UNSET`` where there are none.
     """
     symbol, timeframe = series.symbol, series.timeframe
+    # Lists tell thousands at once: the ids are written here as ``SignalId`` writes them, at a fraction of the time.
     head, step = f"{symbol}.{timeframe.value}.", timeframe.milliseconds
     for row, mitigated, filled, invalidated in zip(rows.tolist(), *life.tolist(), strict=True):
         _, confirm, event, ref, level, top, bottom, strength, range_pos, tag, kind, direction, scale, _ = row

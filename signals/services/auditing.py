@@ -13,7 +13,7 @@ from signals.engine.layout import RecordArray
 from signals.log import LogView, SignalLog
 from signals.log.generations import live_params
 from signals.log.journal import Frame
-from signals.log.rows import LOGGED, SCALE_NAMES, UNSET, mark_name, told_id, told_new
+from signals.log.rows import LOGGED, SCALE_NAMES, UNSET, SignalId, mark_name, told_new
 from signals.log.states import Detectors
 from signals.models import PublishedSignal
 from signals.selectors.ledger import as_published, ledger
@@ -103,7 +103,7 @@ def _named(series: SeriesKey, what: str, row: np.void | None) -> str:
     if row is None:
         return str(series)
     if what == "signal":
-        return told_id(series, row)
+        return str(SignalId.of(series, row))
     return f"{mark_name(row['mark'])} at {row['time']} of {SCALE_NAMES[row['scale']]} signal {row['number']}"
 
 

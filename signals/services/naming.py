@@ -7,13 +7,12 @@ from markets.series import SeriesKey
 from signals.engine.kinds import Kind, Mark
 from signals.engine.layout import RecordArray
 from signals.log import LogView
-from signals.log.rows import UNSET, told_id
+from signals.log.rows import UNSET, SignalId
 from signals.log.views import Month
 
 _MOST_KEPT = 1_000
 # Of what was found before: by far most marks are made on these.
 _MOST_LEARNED, _MOST_MONTHS = 500, 12
-_SWING = f".{Kind.SWING.name}."
 
 
 class Names:
@@ -24,15 +23,15 @@ class Names:
 
     def __init__(self, series: SeriesKey) -> None:
         self._series = series
-        self._ids: OrderedDict[tuple[int, int], str] = OrderedDict()
+        self._ids: OrderedDict[tuple[int, int], SignalId] = OrderedDict()
         self.knows_newest = False
 
     def keep(self, signals: RecordArray) -> None:
         """Learn the ids of signals (``LOGGED`` records) that may be marked."""
         for row, key in zip(signals, _keys(signals), strict=True):
-            self._ids[key] = told_id(self._series, row)
+            self._ids[key] = SignalId.of(self._series, row)
 
-    def of(self, marks: RecordArray, view: Callable[[], LogView]) -> list[str]:
+    def of(self, marks: RecordArray, view: Callable[[], LogView]) -> list[SignalId]:
         """Return the ids of the signals that ``marks`` (``MARKED`` records) were made on, shape as given.
 
         ``view`` is called for the log as it is now when one is not known; what it raises is raised.
@@ -49,8 +48,10 @@ class Names:
     def forget(self, marks: RecordArray) -> None:
         """Let go of the signals whose life these marks ended."""
         for key, mark in zip(_keys(marks), marks["mark"].tolist(), strict=True):
+            name = self._ids.get(key)
             # No mark follows: a pivot is taken once, everything else is invalidated at last.
-            if mark == Mark.INVALIDATED or (mark == Mark.MITIGATED and _SWING in self._ids.get(key, "")):
+            is_taken = mark == Mark.MITIGATED and name is not None and name.kind == Kind.SWING
+            if mark == Mark.INVALIDATED or is_taken:
                 self._ids.pop(key, None)
 
     def learn_newest(self, view: LogView) -> None:

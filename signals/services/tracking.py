@@ -12,7 +12,7 @@ from markets.store import CandleStore
 from signals.engine.layout import RecordArray
 from signals.log import LogView, MarkRow, SeriesLog, SignalLog, SignalRow
 from signals.log.journal import Frame
-from signals.log.rows import SCALE_NAMES, kind_name, mark_name, told_new
+from signals.log.rows import kind_name, mark_name, told_new
 from signals.log.told import ToldMark, set_told_mark, told_mark
 from signals.selectors.logs import mends
 from signals.services.naming import Names
@@ -171,7 +171,7 @@ class Tracker:
     def _mark_rows(self, marks: RecordArray) -> list[MarkRow]:
         names = self._names.of(marks, self._view)
         return [
-            MarkRow(name, mark_name(mark["mark"]), int(mark["time"]), self.series, SCALE_NAMES[mark["scale"]])
+            MarkRow(str(name), mark_name(mark["mark"]), int(mark["time"]), name.kind.name)
             for name, mark in zip(names, marks, strict=True)
         ]
 

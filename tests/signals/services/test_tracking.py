@@ -128,10 +128,10 @@ def test_a_series_without_signals_can_be_prepared(data_root: Path) -> None:
 
 def assert_marks_are_named(facts: list[Facts], candles: Candles) -> None:
     """Compare the marks of the candles after the first 200 with the lives of signals in the log."""
-    told = [(mark.signal_id, mark.mark, mark.time, mark.scale) for each in facts for mark in each.marks]
+    told = [(mark.signal_id, mark.mark, mark.time, mark.kind) for each in facts for mark in each.marks]
     first = candles.open_time[200]
     lived = [
-        (row.id, name, time, row.scale)
+        (row.id, name, time, row.kind)
         for row in logged(0)
         for name in ("mitigated", "filled", "invalidated")
         if (time := getattr(row, f"{name}_time")) is not None and time >= first
