@@ -37,10 +37,19 @@ class LifeCycle:
     @property
     def status(self) -> TextArray:
         """invalidated, filled, mitigated or active: the last that is set."""
-        is_set = [(column != UNSET) for column in (self.mitigated_idx, self.filled_idx, self.invalidated_idx)]
-        code = np.where(is_set[2], 3, np.where(is_set[1], 2, np.where(is_set[0], 1, 0)))
-        text: TextArray = _STATUSES[code]
+        life = np.stack([self.mitigated_idx, self.filled_idx, self.invalidated_idx])
+        text: TextArray = _STATUSES[status_codes(life)]
         return text
+
+
+def status_codes(life: IndexArray) -> IndexArray:
+    """Return the index in ``STATUS_TEXT`` of each signal's status: that of the last mark that is set.
+
+    ``life``, shape (3, n), tells when each ``Mark`` was made, as bar or as time; ``UNSET`` where it was not.
+    """
+    is_set = life != UNSET
+    mitigated, filled, invalidated = is_set[Mark.MITIGATED], is_set[Mark.FILLED], is_set[Mark.INVALIDATED]
+    return np.where(invalidated, 3, np.where(filled, 2, np.where(mitigated, 1, 0)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from markets.errors import CorruptFileError, InvalidInputError, StoreError, Stor
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from signals.engine import Params
+from signals.engine.table import UNSET
 from signals.log import months
 from signals.log.generations import (
     Generation,
@@ -27,7 +28,6 @@ from signals.log.generations import (
 )
 from signals.log.journal import NAME as JOURNAL
 from signals.log.journal import Frame, JournalReader, Opening, append, status_of, write_journal
-from signals.log.rows import UNSET
 from signals.log.states import Detectors, candles_checksum
 from signals.log.told import tell_again_from
 

@@ -11,9 +11,9 @@ from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Kind, SignalTable
 from signals.engine.kinds import STATUS_TEXT, TAG_TEXT, Mark
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET, status_codes
 
 SCALE_NAMES = tuple(SCALES)
-UNSET = -1
 
 # One signal. ``number`` counts from 0 within its scale, in the order of emission.
 LOGGED = np.dtype(
@@ -180,9 +180,9 @@ def told(
     symbol, timeframe = series.symbol, series.timeframe
     # Lists tell thousands at once: the ids are written here as ``SignalId`` writes them, at a fraction of the time.
     head, step = f"{symbol}.{timeframe.value}.", timeframe.milliseconds
-    for row, mitigated, filled, invalidated in zip(rows.tolist(), *life.tolist(), strict=True):
+    statuses = status_codes(life).tolist()
+    for row, status, mitigated, filled, invalidated in zip(rows.tolist(), statuses, *life.tolist(), strict=True):
         _, confirm, event, ref, level, top, bottom, strength, range_pos, tag, kind, direction, scale, _ = row
-        status = 3 if invalidated != UNSET else 2 if filled != UNSET else 1 if mitigated != UNSET else 0
         yield SignalRow(
             f"{head}{SCALE_NAMES[scale]}.{_KINDS[kind]}.{_DIRECTIONS[direction]}.{event}.{ref}",
             symbol,

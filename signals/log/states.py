@@ -8,8 +8,9 @@ import numpy as np
 from markets.candles import Candle, Candles
 from signals.engine import Detector, Params, SignalTable
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET
 from signals.log.journal import Frame, no_facts
-from signals.log.rows import UNSET, in_order, logged_rows, marked_rows
+from signals.log.rows import in_order, logged_rows, marked_rows
 
 
 class Detectors:

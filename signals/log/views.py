@@ -11,10 +11,11 @@ from markets.errors import CorruptFileError
 from markets.series import SeriesKey
 from signals.engine.kinds import Mark
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET
 from signals.log import months
 from signals.log.generations import Generation, bury
 from signals.log.journal import Frame, no_facts
-from signals.log.rows import SCALE_NAMES, UNSET, SignalRow, told
+from signals.log.rows import SCALE_NAMES, SignalRow, told
 
 LifeArray = NDArray[np.int64]
 

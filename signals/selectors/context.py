@@ -14,8 +14,8 @@ from markets.candles import Candles
 from markets.selectors import candle_store, newest_candles
 from markets.series import SeriesKey, Timeframe
 from signals.engine import Detector, Kind, Run, scale_params
+from signals.engine.table import UNSET
 from signals.log import LogView, SignalRow
-from signals.log.rows import UNSET
 from signals.selectors.logs import fresh_view, mends
 
 _IS_ZONE = np.array([kind.name in ("FVG", "IFVG", "OB", "BREAKER") for kind in Kind])  # by the number of the kind

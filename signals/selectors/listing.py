@@ -18,9 +18,10 @@ from markets.series import SeriesKey, Timeframe
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET, status_codes
 from signals.log import LogView, SignalRow
 from signals.log.months import month_of, month_start
-from signals.log.rows import SCALE_NAMES, UNSET, SignalId
+from signals.log.rows import SCALE_NAMES, SignalId
 from signals.log.views import LifeArray, Month
 from signals.selectors.context import course_of
 from signals.selectors.logs import fresh_view, mends, stored_series
@@ -148,12 +149,6 @@ def life_of(view: LogView, month: Month, as_of: int | None) -> LifeArray:
     return np.where(month.life + view.series.timeframe.milliseconds <= as_of, month.life, UNSET)
 
 
-def statuses(life: LifeArray) -> NDArray[np.int64]:
-    """Return the index in ``STATUS_TEXT`` of each signal's status."""
-    is_set = life != UNSET
-    return np.where(is_set[2], 3, np.where(is_set[1], 2, np.where(is_set[0], 1, 0)))
-
-
 def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.int64]:
     """Return where the month's matching signals stand, ascending."""
     rows = month.rows
@@ -173,7 +168,7 @@ def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.i
     if filter_.min_strength is not None:
         fits &= rows["strength"] >= filter_.min_strength
     if filter_.status is not None:
-        fits &= statuses(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
+        fits &= status_codes(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
     if filter_.higher is not None:
         course = course_of(SeriesKey(view.series.symbol, filter_.higher), "internal")
         trends = course.trends_at(rows["confirm_time"] + view.series.timeframe.milliseconds)

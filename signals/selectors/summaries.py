@@ -11,9 +11,10 @@ from markets.moments import iso
 from markets.selectors import candle_store
 from signals.engine import Kind
 from signals.engine.kinds import STATUS_TEXT
+from signals.engine.table import status_codes
 from signals.log import LogView
 from signals.log.months import month_start
-from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals, statuses
+from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals
 from signals.selectors.logs import fresh_view, mends, stored_series
 
 _MOST_COUNTS = 20_000
@@ -34,7 +35,7 @@ def summary(filter_: SignalFilter) -> dict[str, Any]:
             month = view.month(number, as_of=filter_.as_of)
             chosen = matching(view, month, filter_)
             rows, life = month.rows[chosen], life_of(view, month, filter_.as_of)[:, chosen]
-            codes = (rows["kind"].astype(np.int64) * 3 + rows["direction"] + 1) * 4 + statuses(life)
+            codes = (rows["kind"].astype(np.int64) * 3 + rows["direction"] + 1) * 4 + status_codes(life)
             for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
                 counts[int(code) // 12, int(code) // 4 % 3 - 1, int(code) % 4] += int(count)
     return _told(filter_, counts, candles)

@@ -10,10 +10,11 @@ from markets.errors import NoCandlesError, StoreError
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET
 from signals.log import LogView, SignalLog
 from signals.log.generations import live_params
 from signals.log.journal import Frame
-from signals.log.rows import LOGGED, SCALE_NAMES, UNSET, SignalId, mark_name, told_new
+from signals.log.rows import LOGGED, SCALE_NAMES, SignalId, mark_name, told_new
 from signals.log.states import Detectors
 from signals.models import PublishedSignal
 from signals.selectors.ledger import as_published, ledger

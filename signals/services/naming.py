@@ -6,8 +6,9 @@ from collections.abc import Callable
 from markets.series import SeriesKey
 from signals.engine.kinds import Kind, Mark
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET
 from signals.log import LogView
-from signals.log.rows import UNSET, SignalId
+from signals.log.rows import SignalId
 from signals.log.views import Month
 
 _MOST_KEPT = 1_000

@@ -9,10 +9,10 @@ from markets.candles import Candles
 from markets.series import SeriesKey
 from markets.store import CandleStore, Source
 from signals.engine.layout import RecordArray
+from signals.engine.table import UNSET
 from signals.log import LogView, SeriesLog, SignalLog
 from signals.log.generations import live_params
 from signals.log.journal import no_facts
-from signals.log.rows import UNSET
 from signals.log.states import Detectors
 
 # The long variants of the tests, for a machine with time.
