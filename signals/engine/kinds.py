@@ -22,6 +22,10 @@ class Kind(IntEnum):
     EQ = 8
 
 
+# Zones: what stands between two prices until it is closed through (docs/concepts.md#the-life-of-a-zone).
+ZONE_KINDS = (Kind.FVG, Kind.IFVG, Kind.OB, Kind.BREAKER)
+
+
 class Tag(IntEnum):
     """What distinguishes signals of one kind. EQ counts its touches in place of a tag."""
 

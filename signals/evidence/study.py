@@ -11,12 +11,13 @@ from markets.candles import Candles, FloatArray
 from markets.errors import NoCandlesError
 from markets.series import Timeframe
 from signals.engine import DETECTOR_VERSION, Detector, Kind, SignalTable
+from signals.engine.kinds import ZONE_KINDS
 from signals.engine.table import KIND_TEXT
 from signals.evidence.conditions import all_conditions
 from signals.evidence.nulls import adjusted, judge, shifted_means, wilson
 from signals.evidence.outcomes import TARGETS, IndexArray, average_true_ranges, first_passages, forward_returns
 from signals.evidence.spec import EvidenceSpec
-from signals.evidence.zones import ZONE_KINDS, hold_rate
+from signals.evidence.zones import hold_rate
 
 # Fewer signals than this are told with their mean and n, and nothing is concluded from them.
 ENOUGH = 50

@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 
 from markets.candles import Candles, FloatArray
-from signals.engine import Kind
 from signals.engine.compiled import entry
 from signals.engine.layout import RecordArray
 from signals.evidence.nulls import wilson
 from signals.evidence.outcomes import IndexArray
-
-ZONE_KINDS = (Kind.FVG, Kind.IFVG, Kind.OB, Kind.BREAKER)
 
 # A zone that was not touched within so many candles is left out, as are its random twins.
 REACH_BARS = 500

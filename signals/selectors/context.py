@@ -14,11 +14,12 @@ from markets.candles import Candles
 from markets.selectors import candle_store, newest_candles
 from markets.series import SeriesKey, Timeframe
 from signals.engine import Detector, Kind, Run, scale_params
+from signals.engine.kinds import ZONE_KINDS, Mark
 from signals.engine.table import UNSET
 from signals.log import LogView, SignalRow
 from signals.selectors.logs import fresh_view, mends
 
-_IS_ZONE = np.array([kind.name in ("FVG", "IFVG", "OB", "BREAKER") for kind in Kind])  # by the number of the kind
+_IS_ZONE = np.isin(list(Kind), ZONE_KINDS)  # by the number of the kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,9 @@ def _nearest(view: LogView, price: float, *, within: float, limit: int, scale: s
     for number in view.months():
         month = view.month(number)
         rows = month.rows
-        is_open = (month.life[1] == UNSET) & (month.life[2] == UNSET) & np.isfinite(rows["top"])
+        is_open = (
+            (month.life[Mark.FILLED] == UNSET) & (month.life[Mark.INVALIDATED] == UNSET) & np.isfinite(rows["top"])
+        )
         distance = np.maximum(np.maximum(rows["bottom"] - price, price - rows["top"]), 0.0) / price
         chosen = np.flatnonzero(is_open & (distance <= within) & _IS_ZONE[rows["kind"]])
         signals = view.told(month, chosen)

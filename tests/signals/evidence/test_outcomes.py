@@ -5,9 +5,10 @@ import pytest
 
 from markets.candles import Candle, Candles
 from signals.engine import Detector, Params
+from signals.engine.kinds import ZONE_KINDS
 from signals.evidence.nulls import adjusted, wilson
 from signals.evidence.outcomes import STOPPED, UNDECIDED, average_true_ranges, first_passages
-from signals.evidence.zones import ZONE_KINDS, hold_rate
+from signals.evidence.zones import hold_rate
 from tests.factories import walk
 
 
