@@ -26,10 +26,6 @@ class PairInfo:
     step_size: float = 0.0
     min_notional: float = 0.0
 
-    @property
-    def is_trading(self) -> bool:
-        return self.status == "TRADING"
-
 
 @dataclass(frozen=True, slots=True)
 class CandleUpdate:
@@ -144,8 +140,8 @@ class Exchange(Protocol):
     def server_time(self) -> int:
         """Return the exchange's clock, UTC ms."""
 
-    def pairs(self, symbols: Collection[str] | None = None) -> list[PairInfo]:
-        """Return the named pairs, or all. Raises ``UnknownSymbolError`` for a name the exchange has not."""
+    def pairs(self) -> list[PairInfo]:
+        """Return what it says of all its pairs."""
 
     def candles(self, series: SeriesKey, *, start: int, end: int | None = None, limit: int = 1000) -> Candles:
         """Return closed candles with ``start <= open_time < end``, oldest first, at most ``limit``.

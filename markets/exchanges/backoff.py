@@ -3,7 +3,6 @@
 import random
 import time
 from collections import deque
-from collections.abc import Callable
 
 
 def full_jitter(attempt: int, *, first: float, cap: float) -> float:
@@ -15,19 +14,16 @@ def full_jitter(attempt: int, *, first: float, cap: float) -> float:
 
 
 class ConnectBudget:
-    """At most ``connects`` in any ``window_seconds``: a tenth of what Binance allows an address."""
+    """At most ``connects`` in any ``window_seconds``."""
 
-    def __init__(
-        self, connects: int = 30, window_seconds: float = 300.0, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, connects: int, window_seconds: float) -> None:
         self._connects = connects
         self._window = window_seconds
-        self._clock = clock
         self._made: deque[float] = deque()
 
     def take(self) -> bool:
         """Count one connect, if there is room for it."""
-        now = self._clock()
+        now = time.monotonic()
         while self._made and self._made[0] <= now - self._window:
             self._made.popleft()
         if len(self._made) >= self._connects:

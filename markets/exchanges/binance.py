@@ -1,6 +1,5 @@
 """Binance's spot market: REST, streams and the bulk archive behind the ``Exchange`` port."""
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from markets.candles import Candles
@@ -47,9 +46,9 @@ class BinanceExchange:
         """Return the exchange's clock, UTC ms."""
         return self.rest.server_time()
 
-    def pairs(self, symbols: Collection[str] | None = None) -> list[PairInfo]:
-        """Return the named pairs, or all. Raises ``UnknownSymbolError`` for a name the exchange has not."""
-        return self.rest.pairs(symbols)
+    def pairs(self) -> list[PairInfo]:
+        """Return what Binance says of all its pairs."""
+        return self.rest.pairs()
 
     def candles(self, series: SeriesKey, *, start: int, end: int | None = None, limit: int = PAGE) -> Candles:
         """Return closed candles with ``start <= open_time < end``, oldest first, at most ``limit``."""

@@ -27,7 +27,7 @@ class BundleSetup:
     probe: ClockProbe
     connect: Callable[[float], Line]
     server_time: Callable[[], int | None]
-    max_reconnects: int = 0
+    max_reconnects: int
 
 
 @dataclass(slots=True)

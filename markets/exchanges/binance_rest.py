@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +35,6 @@ _ATTEMPTS = 4
 _RETRY_CAP_SECONDS = 8.0
 _WEIGHTS = {"/api/v3/time": 1, "/api/v3/exchangeInfo": 20, "/api/v3/klines": 2}
 _UNKNOWN_SYMBOL = -1121
-_SYMBOLS_A_REQUEST = 50
 # Binance says Retry-After with both; these are for an answer that does not.
 _DEFAULT_WAITS = {429: 60.0, 418: 120.0}
 
@@ -75,25 +74,18 @@ class BinanceRest:
         self._known_time = now
         return now
 
-    def pairs(self, symbols: Collection[str] | None = None) -> list[PairInfo]:
-        """Return the named pairs, or all. Raises ``UnknownSymbolError`` for a name the exchange has not."""
-        few = symbols is not None and len(symbols) <= _SYMBOLS_A_REQUEST
-        if symbols is not None and few:
-            if not symbols:
-                return []
-            names = orjson.dumps(sorted(symbols)).decode()
-            try:
-                return self._exchange_info({"symbols": names})
-            except UnknownSymbolError:
-                pass  # the answer does not say which one: the full list does
-        infos = self._exchange_info({"showPermissionSets": "false"})
+    def pairs(self) -> list[PairInfo]:
+        """Return what Binance says of all its pairs."""
+        answer = self._get("/api/v3/exchangeInfo", {"showPermissionSets": "false"})
+        try:
+            infos = [_pair_info(symbol) for symbol in answer["symbols"]]
+            limits = [int(each["limit"]) for each in answer.get("rateLimits", []) if _is_minute_weight(each)]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadAnswerError(f"exchangeInfo is unreadable: {error!r:.120}") from error
+        if limits:
+            self._budget.note_limit(min(limits))
         self._symbols = [info.symbol for info in infos]
-        if symbols is None:
-            return infos
-        unknown = sorted(set(symbols) - set(self._symbols))
-        if unknown:
-            raise self._unknown_symbol(unknown[0])
-        return [info for info in infos if info.symbol in symbols]
+        return infos
 
     def candles(self, series: SeriesKey, *, start: int, end: int | None = None, limit: int = PAGE) -> Candles:
         """Return closed candles with ``start <= open_time < end``, oldest first, at most ``limit``.
@@ -163,20 +155,6 @@ class BinanceRest:
             logger.warning("rows rejected", extra={"count": len(page) - len(rows), "totals": dict(self.rejected)})
         return rows
 
-    def _exchange_info(self, params: dict[str, str | int]) -> list[PairInfo]:
-        answer = self._get("/api/v3/exchangeInfo", params)
-        try:
-            infos = [_pair_info(symbol) for symbol in answer["symbols"]]
-            limits = [int(each["limit"]) for each in answer.get("rateLimits", []) if _is_minute_weight(each)]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadAnswerError(f"exchangeInfo is unreadable: {error!r:.120}") from error
-        if limits:
-            self._budget.note_limit(min(limits))
-        return infos
-
-    def _unknown_symbol(self, symbol: str) -> UnknownSymbolError:
-        return UnknownSymbolError(symbol, near=difflib.get_close_matches(symbol, self._symbols, n=3))
-
     def _get(self, path: str, params: dict[str, str | int], *, attempts: int = _ATTEMPTS) -> Any:
         for attempt in range(attempts):
             self._budget.acquire(_WEIGHTS[path])
@@ -219,7 +197,8 @@ class BinanceRest:
         if answer.status >= 500:
             return ExchangeUnavailableError(f"{where} failed ({answer.status}): {message or 'no reason given'}")
         if code == _UNKNOWN_SYMBOL:
-            return self._unknown_symbol(str(params.get("symbol", params.get("symbols", ""))))
+            symbol = str(params.get("symbol", ""))
+            return UnknownSymbolError(symbol, near=difflib.get_close_matches(symbol, self._symbols, n=3))
         if answer.status == 403 and code is None:
             return ExchangeError(f"the firewall of {self._transport.host} refuses us (403, a web page, not JSON)")
         return ExchangeError(f"{where} refuses ({answer.status}): {message or 'no reason given'}")

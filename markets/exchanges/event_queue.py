@@ -8,19 +8,18 @@ from markets.exchanges import CandleUpdate, Connected, StreamEvent
 from markets.series import SeriesKey
 
 # About 30 MB. A reader this far behind is better served by REST.
-CLOSED_LIMIT = 50_000
+LASTING_LIMIT = 50_000
 
 
 class EventQueue:
     """A queue that cannot grow without bound and loses nothing that matters.
 
     A forming candle replaces the one of its series that still waits; ``Connected`` and closed candles keep their
-    order and come first. Should more than ``limit`` of those wait, the candles among them are taken out and their
+    order and come first. Should more than ``LASTING_LIMIT`` wait, the candles among them are taken out and their
     series are told as ``Connected``: the reader then asks REST for what it did not get.
     """
 
-    def __init__(self, *, limit: int = CLOSED_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._lasting: deque[StreamEvent] = deque()
         self._forming: dict[SeriesKey, CandleUpdate] = {}
@@ -37,7 +36,7 @@ class EventQueue:
                 if waiting is not None and waiting.candle.open_time <= event.candle.open_time:
                     del self._forming[event.series]
                 self._lasting.append(event)
-                if len(self._lasting) > self._limit:
+                if len(self._lasting) > LASTING_LIMIT:
                     self._give_up_candles()
             else:
                 self._forming[event.series] = event

@@ -14,8 +14,8 @@ class StreamTiming:
     """
 
     tick_seconds: float = 0.05
-    # Binance takes 5 messages a second, pings among them, 300 connects in 5 minutes, 1,024 streams a connection;
-    # a SUBSCRIBE of 437 streams was seen to fail without a word (ccxws#161).
+    # Binance takes 5 messages a second, pings among them, 300 connects in 5 minutes of an address (this is a tenth),
+    # 1,024 streams a connection; a SUBSCRIBE of 437 streams was seen to fail without a word (ccxws#161).
     send_gap_seconds: float = 0.25
     streams_a_message: int = 200
     streams_a_connection: int = 1_024

@@ -61,10 +61,6 @@ class SyntheticMarket:
     def first_time(self, series: SeriesKey) -> int | None:
         return FIRST_DAY * DAY
 
-    def daily_closes(self, symbol: str) -> FloatArray:
-        """Return the price at every midnight there is: decades of a pair at a glance."""
-        return np.asarray(np.exp(self._chain(symbol).log_price), np.float64)
-
     def candles(self, series: SeriesKey, start: int, end: int) -> Candles:
         start, end = max(start, FIRST_DAY * DAY), min(end, LAST_DAY * DAY)
         if end <= start:

@@ -1,6 +1,6 @@
 """Which pairs and series the service knows, and what the exchange says of them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import transaction
@@ -58,12 +58,12 @@ def track_first_pairs() -> int:
     return len(settings.ENV.symbols)
 
 
-def refresh(exchange: Exchange, symbols: Collection[str] | None = None) -> int:
+def refresh(exchange: Exchange) -> int:
     """Write down what the exchange says of the known pairs; return how many it told of.
 
     A pair that the exchange does not list any more gets the status ``GONE``.
     """
-    known = list(Pair.objects.filter(symbol__in=symbols) if symbols is not None else Pair.objects.all())
+    known = list(Pair.objects.all())
     told = {info.symbol: info for info in exchange.pairs()}
     now = timezone.now()
     for pair in known:

@@ -63,15 +63,17 @@ def test_rest_settle(market: LocalReplay, budget: RequestBudget) -> None:
 
 
 def test_an_unknown_symbol_is_told_with_what_may_have_been_meant(market: LocalReplay, budget: RequestBudget) -> None:
-    with pytest.raises(UnknownSymbolError, match="BTCUSDT"):
-        client(market, budget).pairs(["BTCUSD"])
+    rest, series = client(market, budget), SeriesKey.of("BTCUSD", "1m")
     with pytest.raises(UnknownSymbolError, match="BTCUSD"):
-        client(market, budget).candles(SeriesKey.of("BTCUSD", "1m"), start=START - 10 * MINUTE)
+        rest.candles(series, start=START - 10 * MINUTE)
+    rest.pairs()
+    with pytest.raises(UnknownSymbolError, match="BTCUSDT"):
+        rest.candles(series, start=START - 10 * MINUTE)
 
 
 def test_pairs_have_the_sizes_that_orders_need(market: LocalReplay, budget: RequestBudget) -> None:
-    (pair,) = client(market, budget).pairs(["BTCUSDT"])
-    assert (pair.base_asset, pair.quote_asset, pair.is_trading) == ("BTC", "USDT", True)
+    pair = next(pair for pair in client(market, budget).pairs() if pair.symbol == "BTCUSDT")
+    assert (pair.base_asset, pair.quote_asset, pair.status) == ("BTC", "USDT", "TRADING")
     assert pair.tick_size > 0
     assert pair.step_size > 0
 

@@ -1,7 +1,6 @@
 """An exchange that answers from memory, and says only what the test lets it say."""
 
 import time
-from collections.abc import Collection
 
 from markets.candles import Candle, Candles
 from markets.exchanges import SETTLE_MILLISECONDS, Archive, CandleUpdate, MarketStream, PairInfo
@@ -44,7 +43,7 @@ class ScriptedExchange:
         ]
         return Candles.of(rows[:limit])
 
-    def pairs(self, symbols: Collection[str] | None = None) -> list[PairInfo]:
+    def pairs(self) -> list[PairInfo]:
         return []
 
     def open_stream(self) -> MarketStream:
