@@ -21,19 +21,13 @@ from markets.serializers import (
     WholeField,
 )
 from markets.series import SeriesKey, Timeframe
-from signals.engine import SCALES, Kind, scale_params
+from signals.engine import SCALES, scale_params
+from signals.engine.kinds import KIND_TEXT, STATUS_TEXT
 from signals.evidence import EvidenceSpec
 from signals.models import Study
 from signals.selectors import SignalFilter
 from signals.services import SignalRow
 
-STATUSES = ("active", "mitigated", "filled", "invalidated")
-
-SIGNAL_FIELDS = (
-    "id", "symbol", "timeframe", "scale", "kind", "direction", "event_time", "confirm_time", "confirmed_at", "level",
-    "top", "bottom", "ref_time", "strength", "range_pos", "tag", "status", "mitigated_time", "filled_time",
-    "invalidated_time", "detector_version",
-)  # fmt: skip
 _TIMES = frozenset(
     {"event_time", "confirm_time", "confirmed_at", "ref_time", "mitigated_time", "filled_time", "invalidated_time"}
 )
@@ -41,7 +35,7 @@ _TIMES = frozenset(
 
 def signal_json(row: SignalRow) -> dict[str, Any]:
     """Return a signal as API and socket tell it: times in ISO 8601, what is undefined as null."""
-    told = {name: getattr(row, name) for name in SIGNAL_FIELDS}
+    told = row._asdict()
     for name, value in told.items():
         if name in _TIMES:
             told[name] = iso(value)
@@ -58,7 +52,7 @@ class SignalSerializer(serializers.Serializer[Any]):
     symbol = serializers.CharField()
     timeframe = serializers.CharField()
     scale = serializers.ChoiceField(choices=list(SCALES))
-    kind = serializers.ChoiceField(choices=[each.name for each in Kind])
+    kind = serializers.ChoiceField(choices=list(KIND_TEXT))
     direction = serializers.IntegerField(help_text="1 bullish, -1 bearish.")
     event_time = serializers.DateTimeField()
     confirm_time = serializers.DateTimeField()
@@ -70,7 +64,7 @@ class SignalSerializer(serializers.Serializer[Any]):
     strength = serializers.FloatField(help_text="0 to 100.")
     range_pos = serializers.FloatField(allow_null=True, help_text="0 bottom, 1 top of the range at confirmation.")
     tag = serializers.CharField(allow_blank=True)
-    status = serializers.ChoiceField(choices=list(STATUSES))
+    status = serializers.ChoiceField(choices=list(STATUS_TEXT))
     mitigated_time = serializers.DateTimeField(allow_null=True)
     filled_time = serializers.DateTimeField(allow_null=True)
     invalidated_time = serializers.DateTimeField(allow_null=True)
@@ -125,9 +119,9 @@ class SignalQuery(SummaryQuery):
 
     CAP = 1_000
 
-    kind = ListField(choices=[each.name for each in Kind], required=False, help_text="One or more, by comma.")
+    kind = ListField(choices=list(KIND_TEXT), required=False, help_text="One or more, by comma.")
     direction = serializers.ChoiceField(choices=[1, -1], required=False)
-    status = serializers.ChoiceField(choices=list(STATUSES), required=False)
+    status = serializers.ChoiceField(choices=list(STATUS_TEXT), required=False)
     min_strength = NumberField(min_value=0.0, max_value=100.0, required=False)
     as_of = TimeField(required=False, help_text="Tell what was known at this moment, and nothing later.")
     higher = TimeframeField(

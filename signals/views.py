@@ -24,10 +24,11 @@ from markets.series import SeriesKey, Timeframe
 from markets.views import ask_to_cancel, page, redirect
 from signals import selectors
 from signals.engine import SCALES
+from signals.engine.kinds import STATUS_TEXT
 from signals.forms import StudyForm
 from signals.models import Study
 from signals.selectors.story import SignalStory, story
-from signals.serializers import STATUSES, SignalQuery
+from signals.serializers import SignalQuery
 from signals.services.evidence import study_now, track_record_json
 from signals.tasks import submit_study
 
@@ -160,7 +161,7 @@ def signal_list(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "given": {name: ",".join(values) for name, values in given.items()},
         "kinds": [kind for kinds in OVERLAYS.values() for kind in kinds],
-        "statuses": STATUSES,
+        "statuses": STATUS_TEXT,
         "scales": list(SCALES),
         "timeframes": [each.value for each in Timeframe],
         "symbols": list(dict.fromkeys(key.symbol for key in known_series())),

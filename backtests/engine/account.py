@@ -15,7 +15,8 @@ from backtests.engine.market import Market
 from backtests.engine.orders import Orders, Window, schedule
 from backtests.engine.spec import BacktestSpec
 from markets.candles import COLUMNS, Candles, TimeArray
-from signals.engine.table import KIND_TEXT, IndexArray
+from signals.engine.kinds import KIND_TEXT
+from signals.engine.table import IndexArray
 
 # What a trade says of its signal; the last is of entries without one.
 _KINDS = (*KIND_TEXT, "RANDOM")

@@ -14,7 +14,7 @@ from markets.api.answers import Columns, file_answer, json_answer
 from markets.selectors import require_pair
 from markets.serializers import column_types
 from signals import selectors
-from signals.serializers import SIGNAL_FIELDS, SignalQuery, SignalSerializer, SummaryQuery, signal_json
+from signals.serializers import SignalQuery, SignalSerializer, SummaryQuery, signal_json
 
 _DEFAULT_LIMIT = 100
 _PAGE_ROWS = 5_000
@@ -66,7 +66,7 @@ def _parts(filter_: selectors.SignalFilter, *, limit: int | None) -> Iterator[Co
     while True:
         page = selectors.signals(filter_, limit=min(left or _PAGE_ROWS, _PAGE_ROWS), cursor=cursor)
         rows = [signal_json(row) for row in page.rows]
-        yield {name: [row[name] for row in rows] for name in SIGNAL_FIELDS}
+        yield {name: [row[name] for row in rows] for name in selectors.SignalRow._fields}
         cursor = page.next_cursor
         left = left - len(rows) if left is not None else None
         if cursor is None or left == 0:

@@ -22,6 +22,8 @@ class Kind(IntEnum):
     EQ = 8
 
 
+KIND_TEXT = tuple(kind.name for kind in Kind)
+
 # Zones: what stands between two prices until it is closed through (docs/concepts.md#the-life-of-a-zone).
 ZONE_KINDS = (Kind.FVG, Kind.IFVG, Kind.OB, Kind.BREAKER)
 
@@ -55,6 +57,8 @@ class Mark(IntEnum):
     FILLED = 1
     INVALIDATED = 2
 
+
+MARK_TEXT = tuple(mark.name.lower() for mark in Mark)
 
 # status = the last of these that is set; ACTIVE when none is
 STATUS_TEXT = ("active", "mitigated", "filled", "invalidated")

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from markets.candles import FloatArray, TimeArray
 from signals.engine.compiled import entry
-from signals.engine.kinds import STATUS_TEXT, TAG_TEXT, Kind, Mark
+from signals.engine.kinds import KIND_TEXT, STATUS_TEXT, TAG_TEXT, Kind, Mark
 from signals.engine.layout import MARK_IDX_MASK, MARK_IDX_SHIFT, MARK_MASK, MARK_NUMBER_SHIFT, RecordArray
 
 IndexArray = NDArray[np.int64]
 TextArray = NDArray[np.object_]
 
-KIND_TEXT = np.array([kind.name for kind in Kind], dtype=object)
+_KINDS = np.array(KIND_TEXT, dtype=object)
 _TAGS = np.array(TAG_TEXT, dtype=object)
 _STATUSES = np.array(STATUS_TEXT, dtype=object)
 
@@ -106,7 +106,7 @@ class SignalTable:
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of the signals, shape (n,), by its name in docs/concepts.md#the-table."""
         if name == "kind":
-            return KIND_TEXT[self.rows["kind"]]
+            return _KINDS[self.rows["kind"]]
         if name == "tag":
             return tag_text(self.rows["kind"], self.rows["tag"])
         if name == "number":

@@ -11,8 +11,7 @@ from markets.candles import Candles, FloatArray
 from markets.errors import NoCandlesError
 from markets.series import Timeframe
 from signals.engine import DETECTOR_VERSION, Detector, Kind, SignalTable
-from signals.engine.kinds import ZONE_KINDS
-from signals.engine.table import KIND_TEXT
+from signals.engine.kinds import KIND_TEXT, ZONE_KINDS
 from signals.evidence.conditions import all_conditions
 from signals.evidence.nulls import adjusted, judge, shifted_means, wilson
 from signals.evidence.outcomes import TARGETS, IndexArray, average_true_ranges, first_passages, forward_returns
@@ -307,5 +306,5 @@ def _provenance(subject: _Subject) -> dict[str, Any]:
         "params": asdict(spec.params),
         "params_digest": spec.params.digest,
         "detector_version": DETECTOR_VERSION,
-        "kinds": KIND_TEXT.tolist(),
+        "kinds": list(KIND_TEXT),
     }

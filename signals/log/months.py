@@ -15,14 +15,12 @@ from markets.errors import CorruptFileError
 from markets.series import SeriesKey
 from markets.store.disk import replace_file
 from signals.engine import Kind
-from signals.engine.kinds import TAG_TEXT, Mark
+from signals.engine.kinds import KIND_TEXT, MARK_TEXT, TAG_TEXT
 from signals.engine.layout import RecordArray
 from signals.log.generations import Generation
 from signals.log.rows import LOGGED, MARKED, SCALE_NAMES
 
 _FILE = re.compile(r"(signals|marks)-([0-9]{4})-([0-9]{2})\.parquet", re.ASCII)
-_KIND_NAMES = [kind.name for kind in Kind]
-_MARK_NAMES = [mark.name.lower() for mark in Mark]
 _WORDS = frozenset({"scale", "kind", "tag", "mark"})
 _NUMBERS = ("number", "confirm_time", "event_time", "ref_time", "level", "top", "bottom", "strength", "range_pos")
 
@@ -68,7 +66,7 @@ def write_signals(folder: Path, month: int, rows: RecordArray, series: SeriesKey
         "timeframe": _constant(series.timeframe.value, n),
         "scale": _words(rows["scale"], SCALE_NAMES),
         "number": rows["number"],
-        "kind": _words(kinds, _KIND_NAMES),
+        "kind": _words(kinds, KIND_TEXT),
         "direction": rows["direction"],
         **{name: rows[name] for name in _NUMBERS[1:4]},
         **{name: pa.array(np.ascontiguousarray(rows[name]), from_pandas=True) for name in _NUMBERS[4:]},
@@ -87,7 +85,7 @@ def write_marks(folder: Path, month: int, rows: RecordArray, series: SeriesKey) 
         "timeframe": _constant(series.timeframe.value, len(rows)),
         "scale": _words(rows["scale"], SCALE_NAMES),
         "number": rows["number"],
-        "mark": _words(rows["mark"], _MARK_NAMES),
+        "mark": _words(rows["mark"], MARK_TEXT),
         "time": rows["time"],
     }
     _write(folder / file_name("marks", month), columns)
@@ -115,9 +113,9 @@ def read_signals(folder: Path, month: int) -> RecordArray:
     if table:
         for name in (*_NUMBERS, "direction"):
             rows[name] = table[name].to_numpy()
-        rows["scale"] = _codes(table["scale"], {name: code for code, name in enumerate(SCALE_NAMES)})
-        rows["kind"] = _codes(table["kind"], {kind.name: kind for kind in Kind})
-        rows["tag"] = _codes(table["tag"], {name: code for code, name in enumerate(TAG_TEXT)})
+        rows["scale"] = _codes(table["scale"], SCALE_NAMES)
+        rows["kind"] = _codes(table["kind"], KIND_TEXT)
+        rows["tag"] = _codes(table["tag"], TAG_TEXT)
     return rows
 
 
@@ -128,8 +126,8 @@ def read_marks(folder: Path, month: int) -> RecordArray:
     if table:
         for name in ("number", "time"):
             rows[name] = table[name].to_numpy()
-        rows["scale"] = _codes(table["scale"], {name: code for code, name in enumerate(SCALE_NAMES)})
-        rows["mark"] = _codes(table["mark"], {mark.name.lower(): mark for mark in Mark})
+        rows["scale"] = _codes(table["scale"], SCALE_NAMES)
+        rows["mark"] = _codes(table["mark"], MARK_TEXT)
     return rows
 
 
@@ -145,10 +143,11 @@ def _read(path: Path, columns: list[str]) -> Any:
         raise CorruptFileError(f"{path} cannot be read: {error}") from error
 
 
-def _codes(column: Any, known: dict[str, int]) -> NDArray[Any]:
-    """Return the codes of a column of words; a word of digits is its own code (the touches of EQ)."""
+def _codes(column: Any, words: tuple[str, ...]) -> NDArray[Any]:
+    """Return the codes of a column of ``words``; one of digits is its own code (the touches of EQ)."""
+    known = {word: code for code, word in enumerate(words)}
     array = column.unify_dictionaries().combine_chunks()
-    words = array.dictionary.to_pylist()
-    codes = np.array([int(word) if word.isdigit() else known[word] for word in words] or [0])
+    told = array.dictionary.to_pylist()
+    codes = np.array([int(word) if word.isdigit() else known[word] for word in told] or [0])
     chosen: NDArray[Any] = codes[array.indices.to_numpy(zero_copy_only=False)]
     return chosen

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from markets.errors import InvalidInputError, NotFoundError
 from markets.series import SeriesKey, Timeframe
 from signals.engine import SCALES, Kind, SignalTable
-from signals.engine.kinds import STATUS_TEXT, TAG_TEXT, Mark
+from signals.engine.kinds import KIND_TEXT, STATUS_TEXT, TAG_TEXT, Mark
 from signals.engine.layout import RecordArray
 from signals.engine.table import UNSET, status_codes
 
@@ -32,8 +32,9 @@ _SIDES = {word: side for side, word in _DIRECTIONS.items()}
 
 
 class SignalRow(NamedTuple):
-    """A signal as it is told. Times are UTC ms: open times of candles, except ``confirmed_at``, a close time.
+    """A signal as it is told; API and socket tell these fields, in this order.
 
+    Times are UTC ms: open times of candles, except ``confirmed_at``, a close time.
     What a kind does not define, or what has not happened, is None.
     """
 
@@ -153,18 +154,6 @@ def in_order(rows: RecordArray, time: str) -> RecordArray:
     return ordered
 
 
-_KINDS = tuple(kind.name for kind in Kind)
-_MARKS = tuple(mark.name.lower() for mark in Mark)
-
-
-def kind_name(code: int) -> str:
-    return _KINDS[code]
-
-
-def mark_name(code: int) -> str:
-    return _MARKS[code]
-
-
 def told(
     series: SeriesKey, rows: RecordArray, life: NDArray[np.int64], *, detector_version: int
 ) -> Iterable[SignalRow]:
@@ -184,11 +173,11 @@ def told(
     for row, status, mitigated, filled, invalidated in zip(rows.tolist(), statuses, *life.tolist(), strict=True):
         _, confirm, event, ref, level, top, bottom, strength, range_pos, tag, kind, direction, scale, _ = row
         yield SignalRow(
-            f"{head}{SCALE_NAMES[scale]}.{_KINDS[kind]}.{_DIRECTIONS[direction]}.{event}.{ref}",
+            f"{head}{SCALE_NAMES[scale]}.{KIND_TEXT[kind]}.{_DIRECTIONS[direction]}.{event}.{ref}",
             symbol,
             timeframe,
             SCALE_NAMES[scale],
-            _KINDS[kind],
+            KIND_TEXT[kind],
             direction,
             event,
             confirm,

@@ -9,12 +9,13 @@ from django.conf import settings
 from markets.errors import NoCandlesError, StoreError
 from markets.selectors import candle_store
 from markets.series import SeriesKey
+from signals.engine.kinds import MARK_TEXT
 from signals.engine.layout import RecordArray
 from signals.engine.table import UNSET
 from signals.log import LogView, SignalLog
 from signals.log.generations import live_params
 from signals.log.journal import Frame
-from signals.log.rows import LOGGED, SCALE_NAMES, SignalId, mark_name, told_new
+from signals.log.rows import LOGGED, SCALE_NAMES, SignalId, told_new
 from signals.log.states import Detectors
 from signals.models import PublishedSignal
 from signals.selectors.ledger import as_published, ledger
@@ -105,7 +106,7 @@ def _named(series: SeriesKey, what: str, row: np.void | None) -> str:
         return str(series)
     if what == "signal":
         return str(SignalId.of(series, row))
-    return f"{mark_name(row['mark'])} at {row['time']} of {SCALE_NAMES[row['scale']]} signal {row['number']}"
+    return f"{MARK_TEXT[row['mark']]} at {row['time']} of {SCALE_NAMES[row['scale']]} signal {row['number']}"
 
 
 def _unfounded(series: SeriesKey, published: list[PublishedSignal], found: Frame, view: LogView) -> Iterator[str]:

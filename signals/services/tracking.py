@@ -9,10 +9,11 @@ from markets.candles import Candle, Candles
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.store import CandleStore
+from signals.engine.kinds import KIND_TEXT, MARK_TEXT
 from signals.engine.layout import RecordArray
 from signals.log import LogView, MarkRow, SeriesLog, SignalLog, SignalRow
 from signals.log.journal import Frame
-from signals.log.rows import kind_name, mark_name, told_new
+from signals.log.rows import told_new
 from signals.log.told import ToldMark, set_told_mark, told_mark
 from signals.selectors.logs import mends
 from signals.services.naming import Names
@@ -125,7 +126,7 @@ class Tracker:
     def has_news(self, candle: Candle) -> bool:
         """Say whether a candle would tell a signal to be published if it closed now. Nothing is kept."""
         kinds = self._log.preview(candle).signals["kind"]
-        return any(kind_name(kind) in settings.ENV.indicators for kind in kinds)
+        return any(KIND_TEXT[kind] in settings.ENV.indicators for kind in kinds)
 
     def close(self) -> None:
         """Merge the journal into the Parquet files, so that readers without our code see all."""
@@ -171,7 +172,7 @@ class Tracker:
     def _mark_rows(self, marks: RecordArray) -> list[MarkRow]:
         names = self._names.of(marks, self._view)
         return [
-            MarkRow(str(name), mark_name(mark["mark"]), int(mark["time"]), name.kind.name)
+            MarkRow(str(name), MARK_TEXT[mark["mark"]], int(mark["time"]), name.kind.name)
             for name, mark in zip(names, marks, strict=True)
         ]
 
