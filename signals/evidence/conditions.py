@@ -10,7 +10,7 @@ from markets.candles import Candles, FloatArray, TimeArray
 from markets.series import Timeframe
 from signals.engine import Detector, Kind, Params, SignalTable
 from signals.engine.compiled import entry
-from signals.evidence.outcomes import IndexArray
+from signals.engine.table import IndexArray
 
 Labels = NDArray[np.object_]
 

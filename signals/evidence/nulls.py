@@ -12,7 +12,7 @@ import numpy as np
 
 from markets.candles import FloatArray
 from signals.engine.compiled import entry
-from signals.evidence.outcomes import IndexArray
+from signals.engine.table import IndexArray
 
 _SIGMAS = 1.959963984540054  # of a 95 % interval
 

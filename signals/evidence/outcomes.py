@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from markets.candles import Candles, FloatArray
 from signals.engine.compiled import entry, part
-
-IndexArray = NDArray[np.int64]
+from signals.engine.table import IndexArray
 
 TARGETS = (1, 2, 3)
 STOPPED, UNDECIDED = 0, -1

@@ -12,9 +12,10 @@ from markets.errors import NoCandlesError
 from markets.series import Timeframe
 from signals.engine import DETECTOR_VERSION, Detector, Kind, SignalTable
 from signals.engine.kinds import KIND_TEXT, ZONE_KINDS
+from signals.engine.table import IndexArray
 from signals.evidence.conditions import all_conditions
 from signals.evidence.nulls import adjusted, judge, shifted_means, wilson
-from signals.evidence.outcomes import TARGETS, IndexArray, average_true_ranges, first_passages, forward_returns
+from signals.evidence.outcomes import TARGETS, average_true_ranges, first_passages, forward_returns
 from signals.evidence.spec import EvidenceSpec
 from signals.evidence.zones import hold_rate
 

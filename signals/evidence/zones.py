@@ -8,8 +8,8 @@ import numpy as np
 from markets.candles import Candles, FloatArray
 from signals.engine.compiled import entry
 from signals.engine.layout import RecordArray
+from signals.engine.table import IndexArray
 from signals.evidence.nulls import wilson
-from signals.evidence.outcomes import IndexArray
 
 # A zone that was not touched within so many candles is left out, as are its random twins.
 REACH_BARS = 500
