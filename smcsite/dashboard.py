@@ -8,12 +8,11 @@ from markets.errors import SmcError
 from markets.models import Pair
 from markets.selectors import newest_candles, pairs, timeframes_of
 from markets.series import SeriesKey, Timeframe
+from scanner.engine.volatility import change_over_a_day, day_of
 from signals import selectors
 from signals.views import once_each
 
 logger = logging.getLogger(__name__)
-
-_DAY_MILLISECONDS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +61,19 @@ def _row(pair: Pair) -> MarketRow:
     timeframes = timeframes_of(pair)
     if not timeframes:
         return MarketRow(pair.symbol, pair.is_active)
-    last = newest_candles(SeriesKey(pair.symbol, timeframes[0]), 1)
+    # Price and past are of one series, the fastest: the change is against just what is shown.
+    series = SeriesKey(pair.symbol, timeframes[0])
+    candles = newest_candles(series, day_of(series.timeframe))
     bias = tuple(_bias(SeriesKey(pair.symbol, each)) for each in timeframes)
-    if not len(last):
+    if not len(candles):
         return MarketRow(pair.symbol, pair.is_active, bias=bias)
-    close, time = float(last.close[-1]), int(last.open_time[-1])
-    return MarketRow(
-        pair.symbol, pair.is_active, close, time, _change(pair.symbol, timeframes, close=close, time=time), bias
-    )
+    close, time = float(candles.close[-1]), int(candles.open_time[-1])
+    return MarketRow(pair.symbol, pair.is_active, close, time, change_over_a_day(candles), bias)
 
 
 def _bias(series: SeriesKey) -> Bias:
     known = selectors.bias(series)
     return Bias(series.timeframe, known.trend if known is not None else 0)
-
-
-def _change(symbol: str, timeframes: list[Timeframe], *, close: float, time: int) -> float | None:
-    """Return the change over a day in percent, from the longest timeframe that has a close a day ago."""
-    for timeframe in reversed([each for each in timeframes if each.minutes <= 60]):
-        day = _DAY_MILLISECONDS // timeframe.milliseconds
-        candles = newest_candles(SeriesKey(symbol, timeframe), day + 1)
-        before = candles.close[candles.open_time + timeframe.milliseconds <= time - _DAY_MILLISECONDS + 3_600_000]
-        if len(before):
-            return float(100 * (close / before[-1] - 1))
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +92,7 @@ def tallies(rows: list[MarketRow]) -> Tallies:
     newest = max((row.last_time for row in rows if row.last_time is not None), default=None)
     count = 0
     if newest is not None:
-        since = selectors.SignalFilter(start=newest - _DAY_MILLISECONDS)
+        since = selectors.SignalFilter(start=newest - Timeframe.D1.milliseconds)
         count = _count(since)
     return Tallies(sum(each > 0 for each in directions), sum(each < 0 for each in directions), count, newest)
 

@@ -59,7 +59,12 @@ class Volatility:
 
 def needed(timeframe: Timeframe) -> int:
     """Return how many of the newest candles ``measure`` can use: a day of minutes is more than the measures look at."""
-    return max(HISTORY, _DAY_MINUTES // timeframe.minutes + 1)
+    return max(HISTORY, day_of(timeframe))
+
+
+def day_of(timeframe: Timeframe) -> int:
+    """Return how many of the newest candles ``change_over_a_day`` needs: those of a day, and the one before them."""
+    return _DAY_MINUTES // timeframe.minutes + 1
 
 
 def measure(candles: Candles, timeframe: Timeframe) -> Volatility:
@@ -85,7 +90,7 @@ def measure(candles: Candles, timeframe: Timeframe) -> Volatility:
     """
     if len(candles) < ENOUGH:
         raise NoCandlesError(f"{len(candles)} candles are too few to measure volatility, {ENOUGH} are needed")
-    change_24h_pct = _change_over_a_day(candles)
+    change_24h_pct = change_over_a_day(candles)
     candles = candles.take(slice(-HISTORY, None))
     close = candles.close[LOOKBACK:]
     atr_pct = 100 * _windows(_true_ranges(candles)).mean(axis=1) / close
@@ -135,7 +140,7 @@ def _against_median(values: FloatArray) -> float | None:
     return float(values[-1]) / median if median > 0 else None
 
 
-def _change_over_a_day(candles: Candles) -> float | None:
+def change_over_a_day(candles: Candles) -> float | None:
     """Return the change from the last close at least 24 hours before the end of the last candle, percent."""
     day_before = int(candles.open_time[-1]) - _DAY_MINUTES * 60_000
     index = int(np.searchsorted(candles.open_time, day_before, side="right")) - 1

@@ -96,6 +96,17 @@ def test_dashboard_asks_the_database_a_fixed_number_of_times(
         client.get("/web/")
 
 
+def test_both_tables_of_the_dashboard_tell_one_change_over_24_hours(client: Client, stored: SeriesKey) -> None:
+    hourly = SeriesKey(stored.symbol, Timeframe.H1)
+    ensure_series(hourly, is_active=True)
+    candle_store().merge(hourly, walk(6, 100, timeframe=Timeframe.H1), source=Source.FILE)
+    close = candle_store().newest(stored, 97).close
+    change = f"{100 * (close[-1] / close[0] - 1):+.2f} %".replace("-", "−")
+    page = client.get("/web/").text
+    tables = [table for table in re.findall(r"<table.*?</table>", page, re.DOTALL) if ">24 h<" in table]
+    assert [change in table for table in tables] == [True, True]
+
+
 def test_lists_ask_the_database_as_often_for_many_rows_as_for_one(client: Client, stored: SeriesKey) -> None:
     def queries(path: str) -> int:
         with CaptureQueriesContext(connection) as asked:
