@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from django.db.models import QuerySet
 from backtests.engine.bands import Resampling, bands
 from backtests.engine.glossary import TERMS
 from backtests.engine.market import Filters, Market
+from backtests.engine.methods import Method, Options, estimate
 from backtests.engine.run import open_market
 from backtests.engine.spec import ENGINE_VERSION, BacktestSpec
 from backtests.models import Analysis, Backtest
@@ -96,11 +98,6 @@ def _stretches(spec: BacktestSpec) -> list[_Stretch]:
     return found
 
 
-def candles_of(spec: BacktestSpec) -> int:
-    """Return how many candles a run trades, of all its pairs together: each has its own range of stored ones."""
-    return sum(each.traded for each in _stretches(spec))
-
-
 def settle(spec: BacktestSpec, *, cap: int) -> BacktestSpec:
     """Return the specification with the range that is stored for it, so that later candles cannot change a run.
 
@@ -135,6 +132,16 @@ def cost_of(spec: BacktestSpec) -> dict[str, Any]:
     traded, read = sum(each.traded for each in stretches), sum(each.read for each in stretches)
     seconds = _RUN_SECONDS + _READ_SECONDS * read + _TRADE_SECONDS * traded
     return {"runs": 1, "candles": traded, "seconds": round(seconds, 3)}
+
+
+def cost_of_runs(method: Method, spec: BacktestSpec, options: Options) -> dict[str, Any]:
+    """Return how many runs an analysis makes of a settled specification, and about how many seconds they take.
+
+    Besides the runs there is one that finds the signals, which the others share.
+    """
+    alone = cost_of(spec)
+    cost = estimate(method.runs(spec, options), alone["candles"])
+    return {**cost, "seconds": math.ceil(alone["seconds"] + cost["seconds"])}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

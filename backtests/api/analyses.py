@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from backtests.api.runs import require_pairs
-from backtests.engine.methods import METHODS, estimate
+from backtests.engine.methods import METHODS
 from backtests.models import Analysis, Method
-from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, candles_of, compared, settle
+from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, compared, cost_of_runs, settle
 from backtests.serializers.answers import AnalysisRowSerializer, AnalysisSerializer, EstimateSerializer
 from backtests.serializers.questions import AnalysisRequest, BandsQuery, CompareQuery, SweepRequest
 from backtests.services.analysing import new_analysis, result_of
@@ -43,8 +43,7 @@ def _submit(request: Request, query: AnalysisRequest) -> Response:
     require_pairs(spec.symbols)
     if wanted["dry_run"]:
         method, settled = METHODS[wanted["method"]], settle(spec, cap=MAX_CANDLES)
-        runs = method.runs(settled, method.read(settled, wanted["options"]))
-        return Response(estimate(runs, candles_of(settled)))
+        return Response(cost_of_runs(method, settled, method.read(settled, wanted["options"])))
     job = new_analysis(wanted["method"], spec, wanted["options"], note=wanted["note"], owner=owner_of(request.user))
     job = submit_analysis(job, key=idempotency_key(request))
     return accepted(request, job, _told(job))

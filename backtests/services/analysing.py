@@ -14,10 +14,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from backtests.engine.bench import Bench
-from backtests.engine.methods import METHODS, estimate
+from backtests.engine.methods import METHODS
 from backtests.engine.spec import BacktestSpec
 from backtests.models import Analysis, AnalysisPart
-from backtests.selectors import MAX_CANDLES, candles_of, read_inputs, settle
+from backtests.selectors import MAX_CANDLES, cost_of_runs, read_inputs, settle
 from backtests.services.running import spec_json
 from markets.errors import ConflictError, JobCancelledError, TooLargeError
 from markets.models import JobState
@@ -39,7 +39,7 @@ def new_analysis(method: str, spec: BacktestSpec, options: Mapping[str, Any], **
     ours = METHODS[method]
     read = ours.read(settled, options)
     ours.plan(settled, read)
-    cost = estimate(ours.runs(settled, read), candles_of(settled))
+    cost = cost_of_runs(ours, settled, read)
     if cost["runs"] > MAX_RUNS or cost["runs"] * cost["candles"] > MAX_CANDLES_OF_RUNS:
         raise TooLargeError(
             f"{cost['runs']:,} runs over {cost['candles']:,} candles are too many: at most {MAX_RUNS:,} runs, and "

@@ -9,12 +9,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from backtests.engine.methods import METHODS
-from backtests.engine.methods import estimate as estimate_runs
 from backtests.engine.methods.sweep import Sweep
 from backtests.engine.spec import BacktestSpec
 from backtests.forms import BacktestForm
 from backtests.models import Backtest
-from backtests.selectors import MAX_CANDLES, all_backtests, analyses, backtests, candles_of, settle
+from backtests.selectors import MAX_CANDLES, all_backtests, analyses, backtests, cost_of, cost_of_runs, settle
 from backtests.services.analysing import new_analysis
 from backtests.services.running import new_backtest
 from backtests.tasks import submit_analysis, submit_backtest
@@ -26,8 +25,6 @@ from markets.series import SeriesKey
 from markets.views import ask_to_cancel, page, redirect
 
 _RUNS_SHOWN, _ANALYSES_SHOWN = 25, 10
-# Measured on a slow core with all signal kinds; most of it is finding the signals.
-_CANDLES_A_SECOND, _START_SECONDS = 60_000, 1.0
 
 
 @require_http_methods(["GET", "POST"])
@@ -116,9 +113,7 @@ def estimate(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"problem": "", "coverages": []}
     if form.is_valid() and form.spec is not None:
         try:
-            context |= _cost(form.spec)
-            if form.axes:
-                context |= _cost_of_sweep(form.spec, form.sweep_options, context["seconds"])
+            context |= _cost(form, form.spec)
         except SmcError as error:
             context["problem"] = str(error)
     else:
@@ -127,25 +122,22 @@ def estimate(request: HttpRequest) -> HttpResponse:
     return page(request, "backtests/estimate.html", context, parts={"estimate": "backtests/_estimate.html"})
 
 
-def _cost(spec: BacktestSpec) -> dict[str, Any]:
+def _cost(form: BacktestForm, spec: BacktestSpec) -> dict[str, Any]:
+    """Return what the form's run or sweep costs, as a dry run of the API tells it, and of which candles it is."""
     settled = settle(spec, cap=MAX_CANDLES)
-    count = candles_of(settled)
     keys = [SeriesKey(symbol, spec.timeframe) for symbol in spec.symbols]
+    if form.axes:
+        sweep = METHODS[Sweep.name]
+        cost = cost_of_runs(sweep, settled, sweep.read(settled, form.sweep_options))
+    else:
+        cost = cost_of(settled)
     return {
-        "candles": count,
-        "seconds": _START_SECONDS + count / _CANDLES_A_SECOND,
+        **cost,
+        "is_sweep": bool(form.axes),
         "start": settled.start,
         "end": settled.end,
         "coverages": [SeriesCoverage(key, candle_store().coverage(key)) for key in keys],
     }
-
-
-def _cost_of_sweep(spec: BacktestSpec, options: dict[str, Any], single: float) -> dict[str, Any]:
-    """Return how many runs a sweep makes, and about how long they take when one takes ``single`` seconds."""
-    settled, sweep = settle(spec, cap=MAX_CANDLES), METHODS[Sweep.name]
-    cost = estimate_runs(sweep.runs(settled, sweep.read(settled, options)), candles_of(settled))
-    # Most of a run's time finds signals, which a sweep does once.
-    return {"runs": cost["runs"], "seconds": single + cost["seconds"]}
 
 
 @require_GET

@@ -159,6 +159,16 @@ def test_the_estimate_counts_the_runs_and_the_stored_candles(client: Client, usu
     assert "target_r must be a number" in wrong.text
 
 
+def test_the_estimate_is_what_a_dry_run_of_the_api_tells(client: Client, usual: dict[str, Any]) -> None:
+    for path, axis, axes in (
+        ("/api/v1/backtests/", {}, {}),
+        ("/api/v1/sweeps/", {"axis_1": "stop_atr", "values_1": "1,2"}, {"axes": {"stop_atr": [1.0, 2.0]}}),
+    ):
+        shown = client.get("/web/backtest/estimate", {**usual, **axis}).context
+        told = client.post(path, {**RUN, **axes, "dry_run": True}, content_type="application/json").json()
+        assert {name: shown[name] for name in told} == told
+
+
 def test_a_form_without_scripts_keeps_what_was_typed_when_it_shows_another_strategys_fields(
     client: Client, usual: dict[str, Any]
 ) -> None:
