@@ -232,8 +232,6 @@ def bands_of(run: Backtest, *, resampling: str, draws: int, seed: int) -> dict[s
 
 def compared(runs: Sequence[Backtest]) -> dict[str, Any]:
     """Return runs side by side: metrics, the parameters in which they differ, and whether the comparison is fair."""
-    for run in runs:
-        report_folder(run)
     names = list(dict.fromkeys(name for run in runs for name in run.spec))
     specs = {name: [run.spec.get(name) for run in runs] for name in names}
     metrics = {name: [(run.result or {}).get(name) for run in runs] for name in TERMS}

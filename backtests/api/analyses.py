@@ -14,7 +14,16 @@ from rest_framework.views import APIView
 from backtests.api.runs import require_pairs
 from backtests.engine.methods import METHODS
 from backtests.models import Analysis, Method
-from backtests.selectors import MAX_CANDLES, all_backtests, analyses, bands_of, compared, cost_of_runs, settle
+from backtests.selectors import (
+    MAX_CANDLES,
+    all_backtests,
+    analyses,
+    bands_of,
+    compared,
+    cost_of_runs,
+    report_folder,
+    settle,
+)
 from backtests.serializers.answers import AnalysisRowSerializer, AnalysisSerializer, EstimateSerializer
 from backtests.serializers.questions import AnalysisRequest, BandsQuery, CompareQuery, SweepRequest
 from backtests.services.analysing import new_analysis, result_of
@@ -138,4 +147,6 @@ class CompareView(APIView):
         query = CompareQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         runs = [find_job(request.user, all_backtests(), each) for each in query.validated_data["ids"]]
+        for run in runs:
+            report_folder(run)  # a run that is not done has none, and that is an error here
         return json_answer(compared(runs))

@@ -12,12 +12,12 @@ from backtests.engine.spec import BacktestSpec
 from markets.candles import Candles
 from markets.errors import InvalidInputError
 
-# Of these more is better, unless they are in LOW_IS_GOOD.
+# What runs may be judged by: of these more is better, unless less is.
 TARGETS = (
     "expectancy_r", "total_r", "sqn", "sharpe", "sortino", "calmar", "profit_factor", "return_pct", "net_profit",
     "win_rate", "max_drawdown_pct",
 )  # fmt: skip
-LOW_IS_GOOD = frozenset({"max_drawdown_pct"})
+_LESS_IS_BETTER = frozenset({"max_drawdown_pct", "max_drawdown_abs", "time_underwater", "ambiguous_share", "p_value"})
 _TOLD = (*TARGETS, "trades", "final_equity", "p_value", "ambiguous_share")
 
 
@@ -80,7 +80,7 @@ def headlines(walked: Walked, spec: BacktestSpec) -> dict[str, float | int | Non
 
 def better(metric: str, value: float) -> float:
     """Return the value turned so that more is better."""
-    return -value if metric in LOW_IS_GOOD else value
+    return -value if metric in _LESS_IS_BETTER else value
 
 
 def check_metric(metric: str) -> str:

@@ -8,11 +8,12 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
+from backtests.engine.bench import better
 from backtests.engine.glossary import REASONS, SECTIONS
 from backtests.engine.spec import parameters_for
 from backtests.models import Backtest
 from backtests.reports import TRADES, read_columns, row_count
-from backtests.selectors import all_backtests, capital_of, report_folder
+from backtests.selectors import all_backtests, capital_of, compared, report_folder
 from backtests.views.curves import curve, monthly
 from backtests.views.runs import with_figures
 from markets.errors import InvalidInputError, SmcError
@@ -31,8 +32,6 @@ TABS = {
 CARDS = (
     "return_pct", "max_drawdown_pct", "trades", "win_rate", "profit_factor", "expectancy_r", "sharpe", "cagr_pct",
 )  # fmt: skip
-# Of these less is better when runs are compared.
-_LOW_IS_GOOD = frozenset({"max_drawdown_pct", "max_drawdown_abs", "time_underwater", "ambiguous_share", "p_value"})
 _COMPARED = (
     "return_pct", "net_profit", "cagr_pct", "max_drawdown_pct", "trades", "win_rate", "profit_factor", "expectancy_r",
     "total_r", "sqn", "sharpe", "sortino", "calmar", "exposure", "fees", "ambiguous_share",
@@ -152,22 +151,22 @@ def compare(request: HttpRequest) -> HttpResponse:
     done = [run for run in runs if run.state == "done"]
     context: dict[str, Any] = {"runs": done, "left_out": [run for run in runs if run.state != "done"]}
     if len(done) >= 2:
+        told = compared(done)
         context |= {
-            "rows": _compared(done),
-            "differences": _differences(done),
-            "has_other_ranges": len({(run.start, run.end) for run in done}) > 1,
-            "has_other_data": len({(run.symbol, run.timeframe) for run in done}) > 1,
+            "rows": _rows(done),
+            "are_of_one_series": len({(run.symbol, run.timeframe) for run in done}) == 1,
             "curves": _curves(done),
+            **{name: told[name] for name in ("differences", "same_range", "same_candles")},
         }
     return page(request, "backtests/compare.html", context)
 
 
-def _compared(runs: list[Backtest]) -> list[dict[str, Any]]:
+def _rows(runs: list[Backtest]) -> list[dict[str, Any]]:
     rows = []
     for name in _COMPARED:
         values = [(run.result or {}).get(name) for run in runs]
         known = [value for value in values if isinstance(value, int | float)]
-        best = (min if name in _LOW_IS_GOOD else max)(known, default=None)
+        best = max(known, key=lambda value: better(name, value), default=None)
         is_telling = len(set(known)) > 1 and name not in ("trades", "exposure", "fees")
         rows.append(
             {
@@ -176,12 +175,6 @@ def _compared(runs: list[Backtest]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _differences(runs: list[Backtest]) -> list[tuple[str, list[Any]]]:
-    names = list(dict.fromkeys(name for run in runs for name in run.spec))
-    told = [(name, [run.spec.get(name) for run in runs]) for name in names]
-    return [(name, values) for name, values in told if len({str(value) for value in values}) > 1]
 
 
 def _curves(runs: list[Backtest]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.test import Client
 from backtests.engine.spec import IDENTITY, BacktestSpec
 from backtests.models import Backtest
 from backtests.reports import EQUITY, TRADES, read_columns
-from backtests.selectors import report_folder
+from backtests.selectors import report_folder, report_shelf
 from backtests.services.running import run_now
 from markets.candles import Candles
 from markets.selectors import candle_store
@@ -103,3 +103,24 @@ def test_months_and_curves_begin_with_the_capital_and_not_after_the_first_candle
     assert 100 * (hold[-1][1] / capital - 1) == pytest.approx(metrics["buy_hold_return_pct"], abs=1e-3)
     line = client.get("/web/backtest/compare", {"ids": [run.pk, other.pk]}).context["curves"]["lines"][0]
     assert line["points"][0][1] == pytest.approx(100 * first_close / capital, abs=1e-3)
+
+
+def test_a_comparison_warns_of_runs_over_other_candles_and_outlives_their_reports(
+    client: Client, series: SeriesKey
+) -> None:
+    asked = {"symbol": series.symbol, "timeframe": "15m"}
+    first = run_now(BacktestSpec.of(asked))
+    ids = {"ids": f"{first.pk},{run_now(BacktestSpec.of({**asked, 'stop_atr': 3.5})).pk}"}
+    assert "not of the same candles" not in client.get("/web/backtest/compare", ids).text
+    candle_store().merge(series, walk(6, 10, timeframe=series.timeframe), source=Source.ARCHIVE)
+    ids = {"ids": f"{first.pk},{run_now(BacktestSpec.of({**asked, 'stop_atr': 3.6})).pk}"}
+    page = client.get("/web/backtest/compare", ids)
+    assert "not of the same candles" in page.text
+    assert "different ranges" not in page.text
+    told = client.get("/api/v1/backtests/compare/", ids).json()
+    assert {name: page.context[name] for name in ("differences", "same_range", "same_candles")} == {
+        name: told[name] for name in ("differences", "same_range", "same_candles")
+    }
+    report_shelf().remove(first.pk, symbol=series.symbol, timeframe="15m")
+    assert client.get("/api/v1/backtests/compare/", ids).status_code == 404
+    assert "not of the same candles" in client.get("/web/backtest/compare", ids).text
