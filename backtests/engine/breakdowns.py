@@ -11,7 +11,7 @@ from backtests.engine.metrics import TOLERANCE
 from backtests.engine.student import two_sided_p
 from markets.candles import FloatArray, TimeArray
 
-# Fewer trades than this tell little; the group is flagged.
+# Fewer trades than this are more luck than skill; a group, a cell or a report of them is flagged.
 FEW = 30
 
 _HOUR, _DAY = 3_600_000, 86_400_000

@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from backtests.engine.bench import better
-from backtests.engine.glossary import REASONS, SECTIONS
+from backtests.engine.breakdowns import FEW
+from backtests.engine.glossary import SECTIONS
 from backtests.engine.spec import parameters_for
 from backtests.models import Backtest
 from backtests.reports import TRADES, read_columns, row_count
@@ -59,7 +60,7 @@ def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
 
 
 def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"metrics": run.result, "cards": CARDS, "sections": SECTIONS.items(), "reasons": REASONS}
+    told: dict[str, Any] = {"metrics": run.result, "cards": CARDS, "sections": SECTIONS.items(), "few": FEW}
     told |= {"holes": _holes(run), "days": (run.end - run.start) // _DAY_MILLISECONDS}
     try:
         folder = report_folder(run)

@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from backtests.engine.bench import better
+from backtests.engine.breakdowns import FEW
 from backtests.engine.methods.costs import Costs, multiplied
 from backtests.models import Analysis
 from backtests.selectors import analyses
@@ -16,8 +17,6 @@ from markets.selectors import find_job
 from markets.views import ask_to_cancel, page, redirect
 
 _SHADES = 6
-# With fewer trades a figure is more luck than skill.
-_FEW_TRADES = 30
 
 
 @require_GET
@@ -61,7 +60,7 @@ def _heatmap(job: Analysis, found: dict[str, Any]) -> dict[str, Any]:
             bests = {f"is_{name}": _is_at(found.get(name), place) for name in ("best", "robust_best")}
             cells.append({**told, **bests, "href": to_address(job.spec, _parameters(job, setting))})
         rows.append((head, cells))
-    return {"rows": rows, "first": first, "second": second, "metric": metric}
+    return {"rows": rows, "first": first, "second": second, "metric": metric, "few": FEW}
 
 
 def _parameters(job: Analysis, setting: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def _cell(cell: dict[str, Any] | None, metric: str, *, low: float, high: float) 
         "is_done": True,
         "value": value,
         "trades": cell["trades"],
-        "is_thin": cell["trades"] < _FEW_TRADES,
+        "is_thin": cell["trades"] < FEW,
         "shade": _shade(better(metric, value), low, high) if value is not None else 0,
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from django.test import Client
 
+from backtests.engine.breakdowns import FEW
 from backtests.engine.spec import IDENTITY, BacktestSpec
 from backtests.models import Backtest
 from backtests.reports import EQUITY, TRADES, read_columns
@@ -124,3 +125,13 @@ def test_a_comparison_warns_of_runs_over_other_candles_and_outlives_their_report
     report_shelf().remove(first.pk, symbol=series.symbol, timeframe="15m")
     assert client.get("/api/v1/backtests/compare/", ids).status_code == 404
     assert "not of the same candles" in client.get("/web/backtest/compare", ids).text
+
+
+def test_few_trades_are_warned_of_in_the_report_and_in_every_group(client: Client, series: SeriesKey) -> None:
+    asked, end = {"symbol": series.symbol, "timeframe": "15m"}, candle_store().last_time(series) or 0
+    short = {**asked, "from": end - 200 * series.timeframe.milliseconds}
+    whole, few = (run_now(BacktestSpec.of(each)) for each in (asked, short))
+    assert (few.result or {})["trades"] < FEW <= (whole.result or {})["trades"]
+    texts = [client.get(f"/web/backtest/{run.pk}").text for run in (whole, few)]
+    assert ["too few to tell" in text for text in texts] == [False, True]
+    assert f"Fewer than {FEW} trades" in client.get(f"/web/backtest/{few.pk}?tab=groups").text

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from backtests import tasks
+from backtests.engine.breakdowns import FEW
 from backtests.engine.methods.costs import MULTIPLES
 from backtests.engine.parameters import parameters_of
 from backtests.engine.spec import BacktestSpec
@@ -213,7 +214,8 @@ def test_a_cell_leads_to_the_form_filled_with_its_values(client: Client, series:
     assert len(cells) == 4
     grid = client.get(f"/api/v1/sweeps/{job.pk}/").json()["grid"]
     assert [told for _, told in cells] == [f"{cell['trades']:,}" for row in grid for cell in row]
-    assert text.count("is-thin") == sum(cell["trades"] < 30 for row in grid for cell in row)
+    assert text.count("is-thin") == sum(cell["trades"] < FEW for row in grid for cell in row)
+    assert f"fewer than {FEW} trades" in text
     assert text.count("is-robust") == 1
 
     address = unescape(cells[2][0])
