@@ -122,5 +122,5 @@ def keep(answer: HttpResponse, request: HttpRequest, **choices: str) -> None:
 
 
 def rules_text(rules: tuple[AlertRule, ...]) -> str:
-    """Write rules as their cookie keeps them."""
-    return json.dumps([rule.as_dict() for rule in rules], separators=(",", ":"))
+    """Write the newest rules as their cookie keeps them."""
+    return json.dumps([rule.as_dict() for rule in rules[-MAX_RULES:]], separators=(",", ":"))

@@ -139,7 +139,7 @@ def remove_alert(request: HttpRequest, number: int) -> HttpResponse:
 
 def _with_rules(request: HttpRequest, rules: tuple[AlertRule, ...]) -> HttpResponse:
     answer = redirect(request, f"{reverse('settings')}#alerts")
-    keep(answer, request, alerts=rules_text(rules[-12:]))
+    keep(answer, request, alerts=rules_text(rules))
     return answer
 
 

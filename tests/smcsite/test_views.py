@@ -20,7 +20,7 @@ from markets.services.pairs import ensure_series
 from markets.store import Source
 from signals.engine import DETECTOR_VERSION
 from smcsite import health
-from smcsite.preferences import AlertRule, Preferences
+from smcsite.preferences import MAX_RULES, AlertRule, Preferences
 from smcsite.version import VERSION
 from tests.factories import walk
 
@@ -194,6 +194,15 @@ def test_alert_rules_are_added_and_removed(client: Client) -> None:
     assert kept == [AlertRule("BTCUSDT", "15m", "BOS", 70, sound=False, notify=False).as_dict()]
     client.post("/web/settings/alerts/0/remove")
     assert json.loads(unquote(client.cookies["smc_alerts"].value)) == []
+
+
+def test_a_rule_too_many_takes_the_place_of_the_oldest(client: Client) -> None:
+    for strength in range(MAX_RULES + 1):
+        client.post("/web/settings/alerts", {"symbol": "BTCUSDT", "strength": strength})
+    kept = json.loads(unquote(client.cookies["smc_alerts"].value))
+    assert [AlertRule.of(each) for each in kept] == [
+        AlertRule("BTCUSDT", "", "", strength, sound=False, notify=False) for strength in range(1, MAX_RULES + 1)
+    ]
 
 
 def test_theme_switch_leads_back_only_to_this_site(client: Client) -> None:
