@@ -10,6 +10,9 @@ from markets.errors import InvalidInputError, UnknownTimeframeError
 # Ours on disk, in URLs and in group names. Binance lists a few symbols outside it; they are shown as unsupported.
 SYMBOL_PATTERN = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 
+# UTC ms. Beyond these, 1970 and 2100, a time is a mistaken unit and not a candle's.
+EARLIEST, LATEST = 0, 4_102_444_800_000
+
 _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
 
 

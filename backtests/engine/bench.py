@@ -11,6 +11,7 @@ from backtests.engine.run import open_market, trade
 from backtests.engine.spec import BacktestSpec
 from markets.candles import Candles
 from markets.errors import InvalidInputError
+from markets.series import EARLIEST, LATEST
 
 # What runs may be judged by: of these more is better, unless less is.
 TARGETS = (
@@ -45,7 +46,7 @@ class Bench:
             # A sweep goes through detectors one after the other; signals of all would fill the memory.
             self._opened.clear()
             # The run's end does not matter: what the detector finds later changes nothing that it found before.
-            whole = spec.within(0, _LATEST)
+            whole = spec.within(EARLIEST, LATEST)
             self._opened[key] = [
                 open_market(
                     whole,
@@ -65,9 +66,6 @@ class Bench:
     def trial(self, spec: BacktestSpec) -> dict[str, float | int | None]:
         """Run a setting and return its headline metrics; None where one is undefined."""
         return headlines(self.trade(spec), spec)
-
-
-_LATEST = 4_102_444_800_000
 
 
 def headlines(walked: Walked, spec: BacktestSpec) -> dict[str, float | int | None]:

@@ -19,7 +19,7 @@ from backtests.engine.parameters import (
 )
 from backtests.engine.strategies import STRATEGIES, Breakout, Random, Strategy, as_values, strategy_type
 from markets.errors import InvalidInputError
-from markets.series import SeriesKey, Timeframe
+from markets.series import EARLIEST, LATEST, SeriesKey, Timeframe
 from signals.engine import Params
 
 ENGINE_VERSION = 1
@@ -27,7 +27,6 @@ ENGINE_VERSION = 1
 # What names the run itself; read at the doors, which know symbols and dates.
 IDENTITY = ("symbol", "timeframe", "from", "to", "strategy")
 
-_LAST_TIME = 4_102_444_800_000  # 2100-01-01
 _MAX_SYMBOLS = 50
 
 _ACCOUNT, _COSTS, _EXITS = Group.ACCOUNT, Group.COSTS, Group.EXITS
@@ -99,7 +98,7 @@ class BacktestSpec:
 
     def _check_times(self) -> None:
         for name, time in (("from", self.start), ("to", self.end)):
-            if time is not None and not 0 <= time <= _LAST_TIME:
+            if time is not None and not EARLIEST <= time <= LATEST:
                 raise InvalidInputError(f"{name} must be a time before the year 2100, was {time}", field=name)
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise InvalidInputError("to must be after from", field="to")

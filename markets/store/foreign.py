@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 
 from markets.candles import COLUMNS, FLOW_COLUMNS, BoolArray, Candles, FloatArray, Intake, TimeArray, take_file_rows
 from markets.errors import InvalidInputError, NoCandlesError
-from markets.series import Timeframe
-from markets.store.layout import EARLIEST, LATEST
+from markets.series import EARLIEST, LATEST, Timeframe
 from markets.zips import UnsoundZipError, only_member
 
 Table = Mapping[str, Any]

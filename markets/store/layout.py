@@ -19,9 +19,6 @@ CANDLES, QUARANTINE = "candles", "quarantine"
 DAMAGED = "*.damaged"
 MANIFEST, LOCK = ".manifest.json", ".lock"
 
-# Beyond these, a time is a mistaken unit and not a candle.
-EARLIEST, LATEST = 0, 4_102_444_800_000
-
 _NAME = re.compile(r"(\d{4}-\d\d(?:-\d\d)?)\.parquet", re.ASCII)
 
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from markets.candles import COLUMNS, Candles
 from markets.errors import InvalidCandlesError, StoreError
-from markets.series import SeriesKey
+from markets.series import EARLIEST, LATEST, SeriesKey
 from markets.store.cache import SheetCache
 from markets.store.clearing import ClearedUp, clear_up
 from markets.store.combining import Source
 from markets.store.coverage import Coverage
 from markets.store.disk import Disk, make_folder
-from markets.store.layout import DAMAGED, EARLIEST, LATEST, QUARANTINE, folder_of, require_readable, series_below
+from markets.store.layout import DAMAGED, QUARANTINE, folder_of, require_readable, series_below
 from markets.store.locks import SeriesLock
 from markets.store.shelf import DamagedError, Files, Shelf, Version
 from markets.store.verify import Verified, verify
