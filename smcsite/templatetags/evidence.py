@@ -6,6 +6,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from smcsite.templatetags.figures import NOTHING
+
 register = template.Library()
 
 _WIDTH, _HEIGHT = 160, 18
@@ -50,11 +52,5 @@ def verdict_class(row: dict[str, Any]) -> str:
 
 
 @register.filter
-def share(value: float | None) -> str:
-    """Write a fraction as a percentage."""
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-@register.filter
 def probability(value: float | None) -> str:
-    return "–" if value is None else ("< 0.01" if value < 0.01 else f"{value:.2f}")
+    return NOTHING if value is None else ("< 0.01" if value < 0.01 else f"{value:.2f}")

@@ -7,10 +7,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 MINUS = "\N{MINUS SIGN}"
-
-
 NOTHING = "–"
-
 
 # Signed values are written with two places.
 _NOTHING_TO_SEE = 0.005
@@ -25,14 +22,9 @@ def percent(value: float | None, places: int = 2) -> str:
 
 
 @register.filter
-def as_percent(fraction: float | None) -> str:
+def as_percent(fraction: float | None, places: int = 2) -> str:
     """Write a fraction as percent."""
-    return percent(None if fraction is None else 100 * fraction)
-
-
-@register.filter
-def as_whole_percent(fraction: float | None) -> str:
-    return percent(None if fraction is None else 100 * fraction, 0)
+    return percent(None if fraction is None else 100 * fraction, places)
 
 
 @register.filter

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from backtests.engine.glossary import REASONS, TERMS, Unit, duration_text
-from smcsite.templatetags.figures import NOTHING, number, percent, side_class, signed, signed_percent
+from smcsite.templatetags.figures import NOTHING, as_percent, number, percent, side_class, signed, signed_percent
 from smcsite.templatetags.times import when_iso
 
 register = template.Library()
@@ -50,7 +50,7 @@ def metric_value(value: Any, name: str) -> str:
         return signed_percent(value) if unit is Unit.PERCENT else signed(value)
     writers = {
         Unit.COUNT: lambda: number(value, 0),
-        Unit.FRACTION: lambda: percent(100 * value, 1),
+        Unit.FRACTION: lambda: as_percent(value, 1),
         Unit.PERCENT: lambda: percent(value),
         Unit.QUOTE: lambda: number(value),
         Unit.SECONDS: lambda: duration_text(value),
