@@ -27,7 +27,7 @@ _PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class LimitReached:
     """A limit that was reached. ``retry_after`` is in whole seconds; ``is_outage``: it could not be counted."""
 
     limit: str
@@ -42,7 +42,7 @@ class LocalWindows:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, str, int], int] = {}
 
-    def count(self, group: str, key: str, rate: str) -> Refusal | None:
+    def count(self, group: str, key: str, rate: str) -> LimitReached | None:
         most, period = _split(rate)
         now = time.time()
         window = int(now // period)
@@ -50,7 +50,7 @@ class LocalWindows:
             if len(self._counts) > 10_000:
                 self._counts.clear()
             counted = self._counts[group, key, window] = self._counts.get((group, key, window), 0) + 1
-        return Refusal(rate, max(1, round((window + 1) * period - now))) if counted > most else None
+        return LimitReached(rate, max(1, round((window + 1) * period - now))) if counted > most else None
 
 
 _local = LocalWindows()
@@ -59,7 +59,7 @@ _away_until = 0.0
 
 def over_limit(
     request: HttpRequest | None, group: str, key: str, rate: str, *, fails_closed: bool = False, counts: bool = True
-) -> Refusal | None:
+) -> LimitReached | None:
     """Count one request of ``key`` and say whether that is more than ``rate``.
 
     While Redis is away, the count is this process's own; a limit that ``fails_closed`` refuses instead, for it
@@ -83,9 +83,9 @@ def over_limit(
         else:
             if not usage["should_limit"]:
                 return None
-            return Refusal(rate, max(1, min(usage["time_left"], _split(rate)[1])))
+            return LimitReached(rate, max(1, min(usage["time_left"], _split(rate)[1])))
     if fails_closed:
-        return Refusal(rate, round(_PAUSE_SECONDS), is_outage=True)
+        return LimitReached(rate, round(_PAUSE_SECONDS), is_outage=True)
     return _local.count(group, key, rate) if counts else None
 
 
@@ -106,17 +106,17 @@ def caller_key(request: HttpRequest) -> str:
     return limit_address(request)
 
 
-def api_refusal(request: HttpRequest) -> Refusal | None:
+def api_refusal(request: HttpRequest) -> LimitReached | None:
     """Count a call of the API."""
     return over_limit(request, "api", caller_key(request), settings.ENV.rate_limit)
 
 
-def wrong_secret_refusal(request: HttpRequest) -> Refusal | None:
+def wrong_secret_refusal(request: HttpRequest) -> LimitReached | None:
     """Count a wrong secret. Right ones are never counted here: a stranger cannot lock others out."""
     return over_limit(request, "wrong-secret", limit_address(request), WRONG_SECRETS)
 
 
-def socket_refusal(address: str, caller: str, *, has_wrong_secret: bool) -> Refusal | None:
+def socket_refusal(address: str, caller: str, *, has_wrong_secret: bool) -> LimitReached | None:
     """Count a socket that ``caller`` asks to be opened, or a stranger at ``address`` when that is empty."""
     if caller:
         return over_limit(None, "sockets", caller, SOCKETS)
@@ -126,7 +126,7 @@ def socket_refusal(address: str, caller: str, *, has_wrong_secret: bool) -> Refu
     return over_limit(None, "strange-sockets", key, STRANGE_SOCKETS)
 
 
-def login_refusal(request: HttpRequest) -> Refusal | None:
+def login_refusal(request: HttpRequest) -> LimitReached | None:
     """Count a login, by address and by name, so that neither many names nor many addresses get further."""
     name = request.POST.get("username", "").casefold()[:150]
     for rate in LOGINS:

@@ -14,7 +14,7 @@ from smcsite.logs import request_context
 from smcsite.problems import refuse
 from smcsite.security.addresses import client_ip, is_trusted_peer
 from smcsite.security.credentials import find_credential, is_open, is_staff, presented_secret
-from smcsite.security.limits import Refusal, api_refusal, login_refusal, wrong_secret_refusal
+from smcsite.security.limits import LimitReached, api_refusal, login_refusal, wrong_secret_refusal
 from smcsite.security.origins import is_own_origin
 from smcsite.security.sessions import is_session_over, note_use
 from smcsite.store_watch import DOWN, store_watch
@@ -98,7 +98,7 @@ def limits(get_response: Answer) -> Answer:
     return answer
 
 
-def _refusal(request: HttpRequest) -> Refusal | None:
+def _refusal(request: HttpRequest) -> LimitReached | None:
     is_wrong = not is_open() and presented_secret(request) is not None and find_credential(request) is None
     if is_wrong and (refusal := wrong_secret_refusal(request)) is not None:
         return refusal
@@ -109,7 +109,7 @@ def _refusal(request: HttpRequest) -> Refusal | None:
     return None
 
 
-def too_many(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+def too_many(request: HttpRequest, refusal: LimitReached) -> HttpResponse:
     """Answer that a limit was reached, and when to come again."""
     if refusal.is_outage:
         detail = "logins cannot be counted just now; try again soon"
