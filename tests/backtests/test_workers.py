@@ -1,5 +1,6 @@
 """Jobs against dying workers: real Celery workers on a database and a data folder that the test shares with them."""
 
+import json
 import os
 import signal
 import time
@@ -15,7 +16,6 @@ from redis import Redis
 from backtests import tasks
 from backtests.engine.spec import BacktestSpec
 from backtests.models import Backtest
-from backtests.reports import read_metrics
 from backtests.selectors import read_inputs, report_shelf
 from backtests.services import analysing, running
 from markets.models import Job, JobState
@@ -202,7 +202,7 @@ def test_backtest_exactly_one_result(workers: Workers) -> None:
         copy = report_shelf().reports / "BTCUSDT" / "15m" / f"{job.pk}.csv"
         assert copy.read_bytes() == (folder / "trades.csv").read_bytes()
     quiet = running.run_inputs(read_inputs(running.spec_of(done[0])))
-    told = read_metrics(report_shelf().folder(done[0].pk))
+    told = json.loads((report_shelf().folder(done[0].pk) / "metrics.json").read_bytes())
     for metrics in (quiet.metrics, told):
         del metrics["provenance"]["code_commit"]  # of the working copy, which may move on while workers run
     assert quiet.metrics == told
