@@ -17,7 +17,7 @@ from pathlib import Path
 
 from backtests.reports.encoding import METRICS, TRADES, Data, Files
 from markets.errors import NotFoundError, StoreError
-from markets.store.disk import TEMPORARY, Disk, make_folder, translated
+from markets.store.disk import TEMPORARY, Disk, commit, make_folder, replace_file, translated
 
 # A folder left by a process that died is swept when it is older than any job may run.
 _ABANDONED_SECONDS = 3_600.0
@@ -52,8 +52,7 @@ class ReportShelf:
         make_folder(self._disk, copy.parent)
 
         def show_copy(written: Path) -> None:
-            confirm()
-            replace_file(copy, (written / f"{TRADES}.csv").read_bytes(), disk=self._disk)
+            commit(self._disk, copy, (written / f"{TRADES}.csv").read_bytes(), confirm=confirm)
 
         try:
             return publish_folder(self.root / str(run_id), files, disk=self._disk, before=show_copy)
@@ -120,26 +119,13 @@ def publish_folder(
     return folder
 
 
-def publish_into(folder: Path, files: Files, *, disk: Disk | None = None) -> Path:
+def publish_into(folder: Path, files: Files) -> Path:
     """Put ``files`` into a folder that may hold others, each of them whole; the metrics come last."""
-    disk = disk if disk is not None else Disk()
     if not folder.exists():
-        return publish_folder(folder, files, disk=disk)
+        return publish_folder(folder, files)
     for name, data in sorted(files, key=lambda each: each[0] == METRICS):
-        replace_file(folder / name, data, disk=disk)
+        replace_file(folder / name, data)
     return folder
-
-
-def replace_file(path: Path, data: Data, *, disk: Disk) -> None:
-    """Make ``data`` the content of one file, by a rename."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
-    with translated(path):
-        try:
-            _write_files(disk, path.parent, [(temporary.name, data)])
-            disk.replace(temporary, path)
-            disk.fsync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _write_files(disk: Disk, folder: Path, files: Files) -> None:

@@ -72,7 +72,9 @@ class Disk:
         return stats.f_bavail * stats.f_frsize
 
 
-def commit(disk: Disk, path: Path, data: bytes, *, confirm: Callable[[], None], is_durable: bool = True) -> Identity:
+def commit(
+    disk: Disk, path: Path, data: bytes | memoryview, *, confirm: Callable[[], None], is_durable: bool = True
+) -> Identity:
     """Make ``data`` the content of ``path``: afterwards, and after any crash, the file is the old or the new one.
 
     The order is fixed: new file, write, fsync, rename over the old one, fsync the folder. Only then may anyone be
@@ -102,7 +104,7 @@ def commit(disk: Disk, path: Path, data: bytes, *, confirm: Callable[[], None], 
     return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def replace_file(path: Path, data: bytes, *, is_durable: bool = True) -> None:
+def replace_file(path: Path, data: bytes | memoryview, *, is_durable: bool = True) -> None:
     """``commit``, for a file that nobody else writes."""
     commit(Disk(), path, data, confirm=lambda: None, is_durable=is_durable)
 
@@ -187,7 +189,7 @@ def translated(path: Path) -> Iterator[None]:
         raise StoreError(f"cannot write {path} as user {os.getuid()}: {error.strerror}") from error
 
 
-def _write_all(disk: Disk, handle: int, data: bytes) -> None:
+def _write_all(disk: Disk, handle: int, data: bytes | memoryview) -> None:
     left = memoryview(data)
     while left:
         left = left[disk.write(handle, left) :]
