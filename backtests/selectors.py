@@ -161,14 +161,17 @@ class Inputs:
         text = json.dumps([ENGINE_VERSION, DETECTOR_VERSION, self.digest, self.spec.as_dict(), sizes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def markets(self, spec: BacktestSpec | None = None) -> list[Market]:
-        """Find the signals; ``spec`` is another specification over the same candles."""
-        spec = spec if spec is not None else self.spec
+    def markets(self) -> list[Market]:
+        """Find the signals."""
         return [
             open_market(
-                spec, symbol, self.candles[symbol], detail=self.detail.get(symbol), filters=self.filters.get(symbol)
+                self.spec,
+                symbol,
+                self.candles[symbol],
+                detail=self.detail.get(symbol),
+                filters=self.filters.get(symbol),
             )
-            for symbol in spec.symbols
+            for symbol in self.spec.symbols
         ]
 
 

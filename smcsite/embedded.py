@@ -52,23 +52,22 @@ class ServerPlan:
     url: str
 
 
-def plan_server(folder: Path, *, port: int | None = None) -> ServerPlan:
+def plan_server(folder: Path) -> ServerPlan:
     """Write the configuration of a private server on loopback that keeps its data in ``folder``.
 
-    The port is free and random when none is given; the password is new with every plan.
+    The port is free and random; the password is new with every plan.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
-    password = secrets.token_urlsafe(24)
+    port, password = free_port(), secrets.token_urlsafe(24)
     configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(_configuration(folder, port=port, password=password))
     return ServerPlan((server_binary(), str(configuration)), f"redis://:{password}@127.0.0.1:{port}")
 
 
-def start_server(folder: Path, *, port: int | None = None) -> EmbeddedServer:
+def start_server(folder: Path) -> EmbeddedServer:
     """Start a private server and return once it answers."""
-    plan = plan_server(folder, port=port)
+    plan = plan_server(folder)
     process = subprocess.Popen(plan.command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
     try:
         await_server(plan.url, alive=lambda: process.poll() is None)

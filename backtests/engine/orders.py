@@ -1,5 +1,6 @@
 """Orders: what strategies ask for, and the moments at which the walk has to try them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,14 +49,17 @@ def orders_of(
     signals: IndexArray,
     *,
     stop: FloatArray | None = None,
-    distance: FloatArray | None = None,
+    stop_atr: float = math.nan,
     limit: FloatArray | None = None,
     last_bar: IndexArray | None = None,
 ) -> Orders:
-    """Return one order for each of ``signals`` (numbers), in its direction, from its confirm bar."""
+    """Return one order for each of ``signals`` (numbers), in its direction, from its confirm bar.
+
+    Its stop is at a price, or ``stop_atr`` times the ATR of that bar from the fill.
+    """
     rows = market.table.rows
     bar = rows["confirm_idx"][signals].astype(np.int64)
-    none = np.full(len(bar), np.nan)
+    none, atr = np.full(len(bar), np.nan), market.atr(bar)
     return Orders(
         bar=bar,
         side=rows["direction"][signals].astype(np.int64),
@@ -63,9 +67,9 @@ def orders_of(
         score=rows["strength"][signals],
         limit=none if limit is None else limit,
         stop=none if stop is None else stop,
-        distance=none if distance is None else distance,
+        distance=stop_atr * atr,
         last_bar=bar if last_bar is None else last_bar,
-        atr=market.atr(bar),
+        atr=atr,
     )
 
 

@@ -136,9 +136,9 @@ def choice(default: str | None, choices: Iterable[str], meaning: str, *, group: 
     return _parameter(ParameterType.CHOICE, default, meaning, group, choices=tuple(choices))
 
 
-def several(default: tuple[str, ...], meaning: str, *, group: Group = Group.STRATEGY) -> Any:
-    """Declare a dataclass field that holds one or more of ``default``, which are all there are."""
-    return _parameter(ParameterType.CHOICES, default, meaning, group, choices=default)
+def several(default: tuple[str, ...], meaning: str) -> Any:
+    """Declare a dataclass field of a strategy that holds one or more of ``default``, which are all there are."""
+    return _parameter(ParameterType.CHOICES, default, meaning, Group.STRATEGY, choices=default)
 
 
 def flag(default: bool, meaning: str, *, group: Group = Group.STRATEGY) -> Any:

@@ -5,7 +5,7 @@ bar knows.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -67,8 +67,7 @@ class Breakout(Strategy):
         signals = market.rows(*(Kind[kind] for kind in self.kinds))
         if self.stop == "structure":
             return orders_of(market, signals, stop=newest_pivots(market, signals))
-        orders = orders_of(market, signals)
-        return replace(orders, distance=self.stop_atr * orders.atr)
+        return orders_of(market, signals, stop_atr=self.stop_atr)
 
 
 @registered("sweep_reversal", "enters in the direction of a liquidity sweep, with the stop beyond its extreme")

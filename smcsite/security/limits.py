@@ -58,7 +58,7 @@ _away_until = 0.0
 
 
 def over_limit(
-    request: HttpRequest | None, group: str, key: str, rate: str, *, fails_closed: bool = False, counts: bool = True
+    request: HttpRequest | None, group: str, key: str, rate: str, *, fails_closed: bool = False
 ) -> LimitReached | None:
     """Count one request of ``key`` and say whether that is more than ``rate``.
 
@@ -74,7 +74,7 @@ def over_limit(
                 key=lambda _group, _request: key,
                 rate=rate,
                 method=get_usage.ALL,
-                increment=counts,
+                increment=True,
             )
         except (RedisError, OSError) as error:
             # Waiting for a dead server once a request would slow everything down, so it is left alone for a while.
@@ -86,7 +86,7 @@ def over_limit(
             return LimitReached(rate, max(1, min(usage["time_left"], _split(rate)[1])))
     if fails_closed:
         return LimitReached(rate, round(_PAUSE_SECONDS), is_outage=True)
-    return _local.count(group, key, rate) if counts else None
+    return _local.count(group, key, rate)
 
 
 @lru_cache(maxsize=32)
