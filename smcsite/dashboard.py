@@ -83,7 +83,6 @@ class Tallies:
     up: int
     down: int
     signals: int
-    newest_time: int | None
 
 
 def tallies(rows: list[MarketRow]) -> Tallies:
@@ -94,7 +93,7 @@ def tallies(rows: list[MarketRow]) -> Tallies:
     if newest is not None:
         since = selectors.SignalFilter(start=newest - Timeframe.D1.milliseconds)
         count = _count(since)
-    return Tallies(sum(each > 0 for each in directions), sum(each < 0 for each in directions), count, newest)
+    return Tallies(sum(each > 0 for each in directions), sum(each < 0 for each in directions), count)
 
 
 def _count(filter_: selectors.SignalFilter) -> int:

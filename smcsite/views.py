@@ -109,15 +109,13 @@ def _versions() -> dict[str, str]:
 @require_http_methods(["GET", "POST"])
 def settings(request: HttpRequest) -> HttpResponse:
     """The visitor's own choices, kept in cookies."""
-    chosen = Preferences.of(request)
-    form = PreferencesForm(request.POST or None, initial=chosen)
+    form = PreferencesForm(request.POST or None, initial=Preferences.of(request))
     if request.method == "POST" and form.is_valid():
         messages.success(request, "Saved.")
         answer = redirect(request, reverse("settings"))
         keep(answer, request, **form.choices)
         return answer
-    context = {"form": form, "alert_form": AlertForm(), "rules": list(enumerate(chosen.rules)), "chosen": chosen}
-    return page(request, "smcsite/settings.html", context, status=422 if form.errors else 200)
+    return _settings_page(request, form, AlertForm(), status=422 if form.errors else 200)
 
 
 @require_POST
@@ -125,10 +123,13 @@ def add_alert(request: HttpRequest) -> HttpResponse:
     """Add a rule for alerts."""
     form, chosen = AlertForm(request.POST), Preferences.of(request)
     if not form.is_valid():
-        context = {"form": PreferencesForm(initial=chosen), "alert_form": form, "chosen": chosen}
-        context["rules"] = list(enumerate(chosen.rules))
-        return page(request, "smcsite/settings.html", context, status=422)
+        return _settings_page(request, PreferencesForm(initial=chosen), form, status=422)
     return _with_rules(request, (*chosen.rules, form.to_rule()))
+
+
+def _settings_page(request: HttpRequest, form: PreferencesForm, alert_form: AlertForm, *, status: int) -> HttpResponse:
+    context = {"form": form, "alert_form": alert_form, "rules": list(enumerate(Preferences.of(request).rules))}
+    return page(request, "smcsite/settings.html", context, status=status)
 
 
 @require_POST

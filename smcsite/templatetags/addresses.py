@@ -5,7 +5,6 @@ Every template has these tags without loading them.
 
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
 
 from django import template
 from django.template import Context
@@ -60,13 +59,6 @@ def query(context: Context, **changes: Any) -> str:
             kept[name] = str(value)
     text = kept.urlencode()
     return f"?{text}" if text else "?"
-
-
-@register.simple_tag
-def link(path: str, **parameters: Any) -> str:
-    """Return a path with a query string, values that are None or empty left out."""
-    given = {name: value for name, value in parameters.items() if value not in (None, "")}
-    return f"{path}?{urlencode(given)}" if given else path
 
 
 @register.simple_tag(takes_context=True)

@@ -8,7 +8,6 @@ register = template.Library()
 
 _PATHS = {
     "bell": '<path d="M8 2a4 4 0 0 0-4 4v3l-1.5 2.5h11L12 9V6a4 4 0 0 0-4-4ZM6.5 13.5a1.6 1.6 0 0 0 3 0"/>',
-    "bell-off": '<path d="M4.6 4A4 4 0 0 1 12 6v3l.6 1M11 11.5H2.5L4 9V6.5M6.5 13.5a1.6 1.6 0 0 0 3 0M2 2l12 12"/>',
     "theme": '<circle cx="8" cy="8" r="5.5"/><path d="M8 2.5v11a5.5 5.5 0 0 0 0-11Z" fill="currentColor"/>',
     "gear": (
         '<circle cx="8" cy="8" r="2.2"/><path d="M8 1.8v2M8 12.2v2M1.8 8h2M12.2 8h2M3.6 3.6 5 5M11 11l1.4 '
@@ -25,10 +24,6 @@ _PATHS = {
     "pulse": '<path d="M1.5 8.5h3L6.5 3l3 10 2-4.5h3"/>',
     "flask": '<path d="M6 2h4M6.7 2v4.5L3 12.2a.9.9 0 0 0 .8 1.3h8.4a.9.9 0 0 0 .8-1.3L9.3 6.5V2M4.8 10h6.4"/>',
     "gauge": '<path d="M2.5 11.5a5.7 5.7 0 1 1 11 0M8 10.5l2.5-4"/>',
-    "database": (
-        '<ellipse cx="8" cy="4" rx="5.5" ry="2"/><path d="M2.5 4v8c0 1.1 2.5 2 5.5 2s5.5-.9 5.5-2V4M2.5 8c0 '
-        '1.1 2.5 2 5.5 2s5.5-.9 5.5-2"/>'
-    ),
     "more": '<path d="M3 8h.01M8 8h.01M13 8h.01" stroke-width="2.6"/>',
     "scale": '<path d="M8 2.5v11M4.5 13.5h7M3 4.5h10M3 4.5 1.5 9a2 2 0 0 0 3 0ZM13 4.5 11.5 9a2 2 0 0 0 3 0Z"/>',
     "alert": '<path d="M8 2 1.8 13.2h12.4ZM8 6.5v3M8 11.4v.1"/>',
@@ -40,7 +35,6 @@ _PATHS = {
     "list": '<path d="M5.5 4h8M5.5 8h8M5.5 12h8M2.5 4h.01M2.5 8h.01M2.5 12h.01"/>',
     "refresh": '<path d="M13 8a5 5 0 1 1-1.5-3.5L13 6M13 2.5V6H9.5"/>',
     "empty": '<path d="M2.5 9 4 3.5h8L13.5 9v4h-11ZM2.5 9H6a2 2 0 0 0 4 0h3.5"/>',
-    "print": '<path d="M4.5 6V2.5h7V6M4.5 11.5h-2V6.5h11v5h-2M4.5 9.5h7v4h-7Z"/>',
 }  # fmt: skip
 
 

@@ -50,11 +50,6 @@ def kind_name(kind: str) -> str:
 
 
 @register.filter
-def status_class(status: str) -> str:
-    return _STATUS_CLASSES.get(status, "")
-
-
-@register.filter
 def status_word(status: str) -> str:
     return _STATUS_WORDS.get(status, status)
 
@@ -88,7 +83,7 @@ def status_tag(row: Any) -> SafeString:
 
 @cache
 def _status_tag(status: str) -> SafeString:
-    return format_html('<span class="tag {}">{}</span>', status_class(status), status_word(status))
+    return format_html('<span class="tag {}">{}</span>', _STATUS_CLASSES.get(status, ""), status_word(status))
 
 
 @register.simple_tag
