@@ -10,17 +10,17 @@ from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from backtests.engine.bench import TARGETS
+from backtests.engine.bench import TARGETS, USUAL_TARGET
 from backtests.engine.methods.sweep import FIXED, MOST_SETTINGS
 from backtests.engine.parameters import Group, Parameter, ParameterType, unknown_name
 from backtests.engine.ranges import read_values
 from backtests.engine.spec import IDENTITY, BacktestSpec, parameters_for
-from backtests.engine.strategies import STRATEGIES
+from backtests.engine.strategies import STRATEGIES, Breakout
 from markets.errors import InvalidInputError
 from markets.forms import TIMEFRAMES, AccessibleForm, TimeField
 from markets.selectors import known_series
 
-USUAL_STRATEGY = "breakout"
+USUAL_STRATEGY = Breakout.name
 
 _TITLES = {
     Group.STRATEGY: "Strategy",
@@ -44,7 +44,7 @@ _WRITTEN = {
 }
 _OPEN = frozenset({Group.STRATEGY})
 # The fields that make a sweep of a run, with what they hold when it is to be a single one.
-SWEEP_USUAL = {"axis_1": "", "values_1": "", "axis_2": "", "values_2": "", "metric": "expectancy_r"}
+SWEEP_USUAL = {"axis_1": "", "values_1": "", "axis_2": "", "values_2": "", "metric": USUAL_TARGET}
 _AXES = (("axis_1", "values_1"), ("axis_2", "values_2"))
 _LONGEST_VALUES = 10_000
 _TYPED = {ParameterType.WHOLE: "1", ParameterType.NUMBER: "any"}

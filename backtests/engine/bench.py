@@ -18,6 +18,7 @@ TARGETS = (
     "expectancy_r", "total_r", "sqn", "sharpe", "sortino", "calmar", "profit_factor", "return_pct", "net_profit",
     "win_rate", "max_drawdown_pct",
 )  # fmt: skip
+USUAL_TARGET = "expectancy_r"
 _LESS_IS_BETTER = frozenset({"max_drawdown_pct", "max_drawdown_abs", "time_underwater", "ambiguous_share", "p_value"})
 _TOLD = (*TARGETS, "trades", "final_equity", "p_value", "ambiguous_share")
 
@@ -81,7 +82,9 @@ def better(metric: str, value: float) -> float:
     return -value if metric in _LESS_IS_BETTER else value
 
 
-def check_metric(metric: str) -> str:
+def read_metric(options: Mapping[str, Any]) -> str:
+    """Return the metric that the options of an analysis name, or the usual one."""
+    metric = options.get("metric") or USUAL_TARGET
     if metric not in TARGETS:
         raise InvalidInputError(f"metric must be one of {', '.join(TARGETS)}, was {str(metric)[:60]!r}", field="metric")
     return metric

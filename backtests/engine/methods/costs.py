@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from backtests.engine.bench import Bench, check_metric
+from backtests.engine.bench import Bench, read_metric
 from backtests.engine.methods.method import Options, Piece
 from backtests.engine.methods.sweep import grid_of, varied
 from backtests.engine.spec import BacktestSpec
@@ -20,7 +20,7 @@ class Costs:
     option_names: ClassVar[tuple[str, ...]] = ("metric",)
 
     def read(self, spec: BacktestSpec, options: Mapping[str, Any]) -> Options:
-        return {"metric": check_metric(options.get("metric") or "expectancy_r")}
+        return {"metric": read_metric(options)}
 
     def plan(self, spec: BacktestSpec, options: Options) -> list[Piece]:
         return [{"fees": multiple, "others": list(MULTIPLES)} for multiple in MULTIPLES]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backtests.engine.bench import Bench, better, check_metric
+from backtests.engine.bench import Bench, better, read_metric
 from backtests.engine.methods.method import Options, Piece, estimate
 from backtests.engine.parameters import unknown_name
 from backtests.engine.spec import BacktestSpec, parameters_for
@@ -29,7 +29,7 @@ class Sweep:
     def read(self, spec: BacktestSpec, options: Mapping[str, Any]) -> Options:
         return {
             "axes": read_axes(spec, options.get("axes")),
-            "metric": check_metric(options.get("metric") or "expectancy_r"),
+            "metric": read_metric(options),
         }
 
     def plan(self, spec: BacktestSpec, options: Options) -> list[Piece]:

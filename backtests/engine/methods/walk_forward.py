@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from backtests.engine.bench import Bench, better, check_metric, headlines
+from backtests.engine.bench import Bench, better, headlines, read_metric
 from backtests.engine.methods.method import Options, Piece, whole_option
 from backtests.engine.methods.sweep import read_axes, settings_of, varied
 from backtests.engine.metrics import p_value
@@ -23,7 +23,7 @@ class WalkForward:
     def read(self, spec: BacktestSpec, options: Mapping[str, Any]) -> Options:
         return {
             "axes": read_axes(spec, options.get("axes")),
-            "metric": check_metric(options.get("metric") or "expectancy_r"),
+            "metric": read_metric(options),
             "windows": whole_option(options, "windows", default=12, low=2, high=60),
             # The in-sample stretch in lengths of an out-of-sample one.
             "in_sample": whole_option(options, "in_sample", default=4, low=1, high=20),
