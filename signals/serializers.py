@@ -108,6 +108,7 @@ class SummaryQuery(RangeQuery):
             end=wanted["end"],
             min_strength=wanted.get("min_strength"),
             as_of=wanted.get("as_of"),
+            open_at=wanted.get("open_at"),
             scale=wanted.get("scale"),
             higher=wanted.get("higher"),
             higher_trend=wanted.get("higher_trend"),
@@ -124,6 +125,10 @@ class SignalQuery(SummaryQuery):
     status = serializers.ChoiceField(choices=list(STATUS_TEXT), required=False)
     min_strength = NumberField(min_value=0.0, max_value=100.0, required=False)
     as_of = TimeField(required=False, help_text="Tell what was known at this moment, and nothing later.")
+    open_at = TimeField(
+        required=False,
+        help_text="Only signals known at this moment and neither filled nor invalidated then; told as they stand now.",
+    )
     higher = TimeframeField(
         required=False,
         help_text="Only signals confirmed while the trend of this timeframe, by its closed candles, was higher_trend.",

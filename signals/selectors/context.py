@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.candles import Candles
+from markets.candles import BoolArray, Candles
 from markets.selectors import candle_store, newest_candles
 from markets.series import SeriesKey, Timeframe
 from signals.engine import Detector, Kind, Run, scale_params
 from signals.engine.kinds import ZONE_KINDS, Mark
 from signals.engine.table import UNSET
 from signals.log import LogView, SignalRow
+from signals.log.views import LifeArray
 from signals.selectors.logs import fresh_view, mends
 
 _IS_ZONE = np.isin(list(Kind), ZONE_KINDS)  # by the number of the kind
@@ -94,6 +95,12 @@ def zones_near(
     return list(found)
 
 
+def is_open(life: LifeArray) -> BoolArray:
+    """Say of each signal, by the times of its marks, whether it is neither filled nor invalidated."""
+    found: BoolArray = (life[Mark.FILLED] == UNSET) & (life[Mark.INVALIDATED] == UNSET)
+    return found
+
+
 _MOST_NEAR = 1_000
 _near: dict[tuple[Path, int, float, float, int, str | None], list[NearZone]] = {}
 
@@ -103,11 +110,9 @@ def _nearest(view: LogView, price: float, *, within: float, limit: int, scale: s
     for number in view.months():
         month = view.month(number)
         rows = month.rows
-        is_open = (
-            (month.life[Mark.FILLED] == UNSET) & (month.life[Mark.INVALIDATED] == UNSET) & np.isfinite(rows["top"])
-        )
+        is_near = is_open(month.life) & np.isfinite(rows["top"])
         distance = np.maximum(np.maximum(rows["bottom"] - price, price - rows["top"]), 0.0) / price
-        chosen = np.flatnonzero(is_open & (distance <= within) & _IS_ZONE[rows["kind"]])
+        chosen = np.flatnonzero(is_near & (distance <= within) & _IS_ZONE[rows["kind"]])
         signals = view.told(month, chosen)
         found += [
             NearZone(row, float(each))

@@ -23,7 +23,7 @@ from signals.log import LogView, SignalRow
 from signals.log.months import month_of, month_start
 from signals.log.rows import SCALE_NAMES, SignalId
 from signals.log.views import LifeArray, Month
-from signals.selectors.context import course_of
+from signals.selectors.context import course_of, is_open
 from signals.selectors.logs import fresh_view, mends, stored_series
 
 
@@ -32,9 +32,10 @@ class SignalFilter:
     """Which signals are wanted; None and empty mean all.
 
     ``start`` <= confirm time < ``end`` (UTC ms). With ``as_of`` (UTC ms) only what was known at that moment is
-    told: signals whose confirm candle had closed, and marks of candles that had closed. With ``higher`` only
-    signals are told that were confirmed while the trend of that timeframe, by its candles closed until then, was
-    ``higher_trend`` (1, -1), or the signal's own direction where that is None.
+    told: signals whose confirm candle had closed, and marks of candles that had closed. With ``open_at`` (UTC ms)
+    only signals are told that were known at that moment and neither filled nor invalidated then; what became of them
+    later is told. With ``higher`` only signals are told that were confirmed while the trend of that timeframe, by its
+    candles closed until then, was ``higher_trend`` (1, -1), or the signal's own direction where that is None.
     """
 
     symbol: str | None = None
@@ -46,6 +47,7 @@ class SignalFilter:
     end: int | None = None
     min_strength: float | None = None
     as_of: int | None = None
+    open_at: int | None = None
     scale: str | None = None
     higher: Timeframe | None = None
     higher_trend: int | None = None
@@ -137,7 +139,7 @@ def _chosen(filter_: SignalFilter) -> list[SeriesKey]:
 def chosen_months(view: LogView, filter_: SignalFilter) -> list[int]:
     """Return the months of a log in which signals may match, ascending."""
     low = month_of(filter_.start) if filter_.start is not None else -1
-    ends = [time for time in (filter_.end, filter_.as_of) if time is not None]
+    ends = [time for time in (filter_.end, filter_.as_of, filter_.open_at) if time is not None]
     high = month_of(min(ends)) if ends else None
     return [number for number in view.months() if number >= low and (high is None or number <= high)]
 
@@ -167,8 +169,7 @@ def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.i
         fits &= rows["scale"] == SCALE_NAMES.index(filter_.scale)
     if filter_.min_strength is not None:
         fits &= rows["strength"] >= filter_.min_strength
-    if filter_.status is not None:
-        fits &= status_codes(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
+    fits &= _lives(view, month, filter_)
     if filter_.higher is not None:
         course = course_of(SeriesKey(view.series.symbol, filter_.higher), "internal")
         trends = course.trends_at(rows["confirm_time"] + view.series.timeframe.milliseconds)
@@ -176,20 +177,34 @@ def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.i
     return np.flatnonzero(fits)
 
 
+def _lives(view: LogView, month: Month, filter_: SignalFilter) -> BoolArray:
+    """Say of each signal whether what became of it is what the filter asks for."""
+    fits = np.ones(len(month.rows), np.bool_)
+    if filter_.status is not None:
+        fits &= status_codes(life_of(view, month, filter_.as_of)) == STATUS_TEXT.index(filter_.status)
+    if filter_.open_at is not None:
+        moment = filter_.open_at if filter_.as_of is None else min(filter_.open_at, filter_.as_of)
+        fits &= is_open(life_of(view, month, moment))
+    return fits
+
+
 def _stretch(view: LogView, rows: RecordArray, filter_: SignalFilter) -> tuple[int, int]:
     """Return between which of the rows the filter's times lie."""
     times = rows["confirm_time"]
     low = 0 if filter_.start is None else int(np.searchsorted(times, filter_.start))
     high = len(rows) if filter_.end is None else int(np.searchsorted(times, filter_.end))
-    if filter_.as_of is not None:
-        known = int(np.searchsorted(times, filter_.as_of - view.series.timeframe.milliseconds, side="right"))
-        high = min(high, known)
+    for moment in (filter_.as_of, filter_.open_at):
+        if moment is not None:
+            known = int(np.searchsorted(times, moment - view.series.timeframe.milliseconds, side="right"))
+            high = min(high, known)
     return low, max(low, high)
 
 
 def _takes_all(filter_: SignalFilter) -> bool:
     """Whether the filter passes every signal of a stretch of time."""
-    others = (filter_.direction, filter_.scale, filter_.min_strength, filter_.status, filter_.higher)
+    others = (
+        filter_.direction, filter_.scale, filter_.min_strength, filter_.status, filter_.open_at, filter_.higher,
+    )  # fmt: skip
     return len(filter_.kinds) in (0, len(Kind)) and all(each is None for each in others)
 
 

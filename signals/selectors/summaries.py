@@ -53,7 +53,7 @@ def total(filter_: SignalFilter) -> int:
 def _count(view: LogView, number: int, filter_: SignalFilter) -> int:
     """Return how many signals of a month match; it is remembered until the month has another candle."""
     # A log only grows: how far it goes settles which signals a month has, and any candle what became of them.
-    is_settled = (filter_.as_of, filter_.higher) == (None, None)
+    is_settled = (filter_.as_of, filter_.open_at, filter_.higher) == (None, None, None)
     reach = view.through if filter_.status is not None else min(view.through, month_start(number + 1))
     key = (view.folder, number, reach, filter_)
     if is_settled and key in _counts:

@@ -107,22 +107,24 @@ export async function fetchBars(symbol, timeframe, to) {
  * @param {string} symbol
  * @param {string} timeframe
  * @param {number} from seconds
- * @param {number} [to] seconds, exclusive
+ * @param {{to?: number, withOpen?: boolean}} [options] `to`: seconds, exclusive; `withOpen`: ask for the open zones
  * @returns {Promise<Signal[]>}
  */
-export async function fetchSignals(symbol, timeframe, from, to) {
-  const range = { symbol, timeframe, limit: PAGE };
-  const older =
-    to === undefined
-      ? ask("/api/v1/signals/", { ...range, to: iso(from), kind: "FVG,IFVG,OB,BREAKER", status: "active", limit: 200 })
-      : Promise.resolve({ results: [] });
-  const found = [];
-  let answer = await ask("/api/v1/signals/", { ...range, from: iso(from), to: to === undefined ? undefined : iso(to) });
-  found.push(...answer.results);
+export async function fetchSignals(symbol, timeframe, from, { to, withOpen = true } = {}) {
+  const range = { from: iso(from), to: to === undefined ? undefined : iso(to) };
+  const asked = [signalPages({ symbol, timeframe, ...range })];
+  if (withOpen) asked.push(signalPages({ symbol, timeframe, kind: "FVG,IFVG,OB,BREAKER", open_at: iso(from) }));
+  return (await Promise.all(asked)).flat();
+}
+
+/** @param {Record<string, string | undefined>} query @returns {Promise<Signal[]>} */
+async function signalPages(query) {
+  let answer = await ask("/api/v1/signals/", { ...query, limit: PAGE });
+  const found = [...answer.results];
   for (let page = 1; answer.next && page < MOST_PAGES; page += 1) {
     const next = new URL(answer.next);
     answer = await ask(`${next.pathname}${next.search}`);
     found.push(...answer.results);
   }
-  return [...(await older).results, ...found].map(signal);
+  return found.map(signal);
 }

@@ -105,15 +105,18 @@ export class ChartPage {
     for (const message of this.early.splice(0)) this.hear(message);
   }
 
-  /** Load the bars before those that are here; whoever asks meanwhile waits for the same. */
-  loadOlder() {
-    this.older ??= this.fetchOlder().finally(() => {
+  /**
+   * Load the bars before those that are here; whoever asks meanwhile waits for the same.
+   * @param {number} [goal] seconds; whoever names one asks again until a bar opens by then
+   */
+  loadOlder(goal) {
+    this.older ??= this.fetchOlder(goal).finally(() => {
       this.older = null;
     });
     return this.older;
   }
 
-  async fetchOlder() {
+  async fetchOlder(goal = Infinity) {
     const first = this.bars[0];
     if (this.isLoading || !this.hasMore || !first) return;
     const load = this.loads;
@@ -122,7 +125,9 @@ export class ChartPage {
       const { bars, hasMore } = await fetchBars(this.symbol, this.timeframe, first.time);
       if (load !== this.loads) return;
       const oldest = bars[0];
-      const found = oldest ? await fetchSignals(this.symbol, this.timeframe, oldest.time, first.time) : [];
+      // Zones open at the first bar, with the signals since, are all that were open at any later one.
+      const options = { to: first.time, withOpen: !hasMore || (oldest?.time ?? 0) <= goal };
+      const found = oldest ? await fetchSignals(this.symbol, this.timeframe, oldest.time, options) : [];
       if (load !== this.loads) return;
       this.hasMore = hasMore && bars.length > 0;
       this.bars = [...bars, ...this.bars];
@@ -318,9 +323,10 @@ export class ChartPage {
 
   /** Load history until a moment is on the chart. @param {number} time */
   async reach(time) {
-    while (this.hasMore && (this.bars[0]?.time ?? 0) > time - HISTORY_AT * this.step) {
+    const goal = time - HISTORY_AT * this.step;
+    while (this.hasMore && (this.bars[0]?.time ?? 0) > goal) {
       const before = this.bars.length;
-      await this.loadOlder();
+      await this.loadOlder(goal);
       if (this.bars.length === before) return;
     }
   }

@@ -236,6 +236,26 @@ def test_replay_shows_only_what_was_known(open_page: Opener, site: Stack) -> Non
     assert state(page, "asOf") is None
 
 
+@pytest.mark.parametrize("back", [None, 2_000])
+def test_every_zone_that_is_open_at_the_moment_shown_is_on_the_chart(
+    open_page: Opener, site: Stack, back: int | None
+) -> None:
+    """Those touched already too, and, of the past, those that were filled only later."""
+    stamp = "" if back is None else f"&as_of={text_of((LAST_TIME - back * STEP) // 1_000)}"
+    page = open_page(site, f"/web/chart/BTCUSDT/5m?{stamp}")
+    ready_chart(page)
+    drawn = page.evaluate(
+        """async () => { const { foldTo } = await import('/static/js/smc_shapes.js'); const page = window.chartPage;
+          return foldTo(page.signals.values(), page.asOf, page.step)
+            .filter((each) => ['FVG', 'IFVG', 'OB', 'BREAKER'].includes(each.kind))
+            .filter((each) => each.filled === null && each.invalidated === null).map((each) => each.id).sort(); }"""
+    )
+    url = f"/api/v1/signals/?symbol=BTCUSDT&timeframe=5m&kind=FVG,IFVG,OB,BREAKER&limit=1000{stamp}&status="
+    told = [row["id"] for status in ("active", "mitigated") for row in site.get(f"{url}{status}")["results"]]
+    assert len(told) > 50
+    assert drawn == sorted(told)
+
+
 MARKS = ("mitigated_time", "filled_time", "invalidated_time")
 
 

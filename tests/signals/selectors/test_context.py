@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from markets.candles import Candles
+from markets.moments import iso
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.store import Source
@@ -122,11 +123,26 @@ def test_api_and_page_filter_by_the_trend_above(client: Client, data_root: Path)
     assert results[0]["id"] in page
 
 
+def test_api_tells_the_zones_that_were_open_when_a_chart_begins(client: Client, data_root: Path) -> None:
+    minutes, _ = stored_pair()
+    asked = {"timeframe": "1m", "kind": "FVG,IFVG,OB,BREAKER", "limit": "1000"}
+    began = str(iso(int(minutes.open_time[-500])))
+    told = client.get("/api/v1/signals/", {**asked, "open_at": began}).json()["results"]
+    assert {each["status"] for each in told} >= {"active", "mitigated", "invalidated"}
+    assert all(each["confirm_time"] < began for each in told)
+    assert all(
+        each[name] is None or each[name] >= began for each in told for name in ("filled_time", "invalidated_time")
+    )
+    then = client.get("/api/v1/signals/", {**asked, "open_at": began, "as_of": began}).json()["results"]
+    assert [each["id"] for each in then] == [each["id"] for each in told]
+    assert {each["status"] for each in then} == {"active", "mitigated"}
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize(("name", "value"), [("higher", "7m"), ("higher_trend", "1"), ("higher_trend", "up")])
-def test_a_trend_that_cannot_be_meant_is_refused_by_name(
-    client: Client, data_root: Path, name: str, value: str
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("open_at", "noon"), ("higher", "7m"), ("higher_trend", "1"), ("higher_trend", "up")]
+)
+def test_what_cannot_be_meant_is_refused_by_name(client: Client, data_root: Path, name: str, value: str) -> None:
     answer = client.get("/api/v1/signals/", {name: value})
     assert answer.status_code == 400
     assert list(answer.json()["errors"]) == [name]

@@ -103,6 +103,35 @@ def test_a_moment_of_an_earlier_month_is_told_before_and_after_the_present_is(da
         assert [as_detected(row) for row in rows] == detected(candles.first(n), "internal")
 
 
+def test_what_was_open_at_a_moment_is_told_as_it_stands_now(data_root: Path) -> None:
+    candles = walk(8, 3_000, start=1_701_388_800_000 - 1_500 * 60_000)
+    store(candles)
+    now = all_pages(SignalFilter(), limit=1_000)
+    statuses = set()
+    for n in (2, 900, 1_501, 2_200):
+        moment = int(candles.open_time[n - 1]) + 60_000
+        for asked in (moment, moment + 59_999):
+            known = all_pages(SignalFilter(as_of=asked), limit=1_000)
+            then = {row.id: row for row in known if row.filled_time is None and row.invalidated_time is None}
+            wanted = SignalFilter(open_at=asked)
+            assert all_pages(wanted, limit=1_000) == [row for row in now if row.id in then]
+            assert selectors.total(wanted) == len(then)
+            # With a moment of knowledge, nothing that came later is told, nor does it choose.
+            for open_at in (asked, asked + 600 * 60_000):
+                assert all_pages(SignalFilter(open_at=open_at, as_of=asked), limit=1_000) == list(then.values())
+            statuses |= {row.status for row in now if row.id in then}
+    assert statuses >= {"active", "mitigated", "invalidated"}
+
+
+def test_a_total_of_what_was_open_follows_marks_made_after_the_month(data_root: Path) -> None:
+    candles = walk(8, 3_000, start=1_701_388_800_000 - 1_500 * 60_000)
+    wanted = SignalFilter(open_at=int(candles.open_time[2_900]))
+    for count in (1_700, 3_000):
+        store(candles.first(count))
+        catch_up_series(MINUTES)
+        assert selectors.total(wanted) == len(all_pages(wanted, limit=1_000))
+
+
 def fits(row: SignalRow, wanted: SignalFilter) -> bool:
     return (
         (not wanted.kinds or row.kind in wanted.kinds)
