@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.candles import BoolArray, Candles
-from markets.selectors import candle_store, newest_candles
+from markets.selectors import candle_store, held_from, newest_candles
 from markets.series import SeriesKey, Timeframe
 from signals.engine import Detector, Kind, Run, scale_params
 from signals.engine.kinds import ZONE_KINDS, Mark
@@ -164,7 +164,10 @@ _MOST_FOLLOWED = 128
 
 
 def course_of(series: SeriesKey, scale: str) -> Course:
-    """Return the course of a series; the part that is in memory is gone on with where it still holds."""
+    """Return the course of a series; the part that is in memory is gone on with where it still holds.
+
+    Where the feed waits for a candle that may come yet, nothing behind it is judged, as in ``fresh_view``.
+    """
     store = candle_store()
     name = (store.root, series, scale)
     with _followed_lock:
@@ -180,8 +183,9 @@ def course_of(series: SeriesKey, scale: str) -> Course:
         _, detector, course = known
         start = None if detector.last_time is None else detector.last_time + 1
         if last is not None and (start is None or last >= start):
-            candles = store.read(series, start=start, end=None)
-            course = course.followed_by(candles, detector.run(candles))
+            candles = store.read(series, start=start, end=held_from(series))
+            if len(candles):
+                course = course.followed_by(candles, detector.run(candles))
         _followed[name] = edit, detector, course
         _followed.move_to_end(name)
         if len(_followed) > _MOST_FOLLOWED:

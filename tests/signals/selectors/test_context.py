@@ -12,6 +12,7 @@ from markets.candles import Candles
 from markets.moments import iso
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
+from markets.services.pairs import ensure_series, note_state
 from markets.store import Source
 from signals import selectors
 from signals.engine import Detector, scale_params
@@ -85,6 +86,26 @@ def test_context_follows_candles_as_they_come_and_change(data_root: Path) -> Non
     assert bias.open_time == more.open_time[-1]
     told = known(candle_store().read(QUARTERS, start=None, end=None), 10**15)
     assert {"trend": bias.trend, "range_pos": bias.range_pos} == told
+
+
+def test_no_trend_is_told_of_candles_behind_one_that_may_come_yet(data_root: Path) -> None:
+    """It would be another when that candle has come."""
+    quarters = gathered(walk(31, 6_000, start=1_700_006_400_000), Timeframe.M15)
+    ensure_series(QUARTERS)
+    hole = 300
+    note_state(QUARTERS, error="", held_from=int(quarters.open_time[hole]))
+    candle_store().merge(QUARTERS, quarters.first(hole), source=Source.FILE)
+    before = selectors.bias(QUARTERS)
+    assert before is not None
+    for count in (hole + 50, len(quarters)):
+        candle_store().merge(QUARTERS, quarters.take(slice(hole + 1, count)), source=Source.FILE)
+        assert selectors.bias(QUARTERS) == before
+    note_state(QUARTERS, error="", held_from=None)
+    candle_store().merge(QUARTERS, quarters, source=Source.FILE)
+    after = selectors.bias(QUARTERS)
+    assert after is not None
+    assert {"trend": after.trend, "range_pos": after.range_pos} == known(quarters, 10**15)
+    assert after != before
 
 
 def test_signals_are_filtered_by_the_trend_above_them(data_root: Path) -> None:
