@@ -10,9 +10,14 @@ from markets.selectors import newest_candles, pairs, timeframes_of
 from markets.series import SeriesKey, Timeframe
 from scanner.engine.volatility import change_over_a_day, day_of
 from signals import selectors
+from signals.engine import Kind
 from signals.views import once_each
 
 logger = logging.getLogger(__name__)
+
+# Gaps do not depend on the swing length: both scales tell the same ones.
+_GAPS = frozenset({"FVG", "IFVG"})
+_OTHERS = frozenset(kind.name for kind in Kind) - _GAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,14 @@ class Tallies:
 
 
 def tallies(rows: list[MarketRow]) -> Tallies:
-    """Count the biases, and the signals of the last day before the newest candle."""
+    """Count the biases, and the signals of the last day before the newest candle, each gap once."""
     directions = [each.direction for row in rows for each in row.bias]
     newest = max((row.last_time for row in rows if row.last_time is not None), default=None)
     count = 0
     if newest is not None:
-        since = selectors.SignalFilter(start=newest - Timeframe.D1.milliseconds)
-        count = _count(since)
+        since = newest - Timeframe.D1.milliseconds
+        count = _count(selectors.SignalFilter(start=since, kinds=_OTHERS))
+        count += _count(selectors.SignalFilter(start=since, kinds=_GAPS, scale="swing"))
     return Tallies(sum(each > 0 for each in directions), sum(each < 0 for each in directions), count)
 
 

@@ -19,6 +19,7 @@ from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
 from signals.engine import DETECTOR_VERSION
+from signals.selectors import SignalFilter, signals, total
 from smcsite import health
 from smcsite.preferences import MAX_RULES, AlertRule, Preferences
 from smcsite.version import VERSION
@@ -138,6 +139,13 @@ def test_the_live_list_shows_once_what_both_scales_have_found(client: Client, st
     names = [re.sub(r"\.(swing|internal)\.", ".", each) for each in found]
     assert any(".FVG." in each for each in found)
     assert len(names) == len(set(names)) == 25
+
+
+def test_the_signals_of_a_day_are_counted_with_each_gap_once(client: Client, stored: SeriesKey) -> None:
+    told = client.get("/web/").context["tallies"]
+    day = SignalFilter(start=told.newest_time - 86_400_000)
+    rows = [row for row in signals(day, limit=5_000).rows if row.kind not in ("FVG", "IFVG") or row.scale == "swing"]
+    assert told.signals == len(rows) < total(day)
 
 
 def test_one_url_answers_as_a_page_and_as_a_part(client: Client, stored: SeriesKey) -> None:
