@@ -33,10 +33,14 @@ def strength(table: SignalTable) -> Labels:
 
 def range_position(table: SignalTable) -> Labels:
     """Label by where the close stood in its range: discount, equilibrium, premium; empty without a range."""
-    value = table.column("range_pos")
+    return range_words(table.column("range_pos"))
+
+
+def range_words(place: FloatArray) -> Labels:
+    """Return the word for each place in a range, 0 bottom to 1 top; empty for NaN."""
     low, high = _EQUILIBRIUM
-    label = np.where(value < low, "discount", np.where(value > high, "premium", "equilibrium"))
-    return np.where(np.isnan(value), "", label).astype(object)
+    word = np.where(place < low, "discount", np.where(place > high, "premium", "equilibrium"))
+    return np.where(np.isnan(place), "", word).astype(object)
 
 
 def session(confirmed_at: TimeArray) -> Labels:

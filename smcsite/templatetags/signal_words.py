@@ -3,11 +3,13 @@
 from functools import cache
 from typing import Any
 
+import numpy as np
 from django import template
 from django.template import Context
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from signals.evidence.conditions import range_words
 from smcsite.templatetags.figures import arrow
 from smcsite.templatetags.prices import price
 
@@ -52,6 +54,12 @@ def kind_name(kind: str) -> str:
 @register.filter
 def status_word(status: str) -> str:
     return _STATUS_WORDS.get(status, status)
+
+
+@register.filter
+def range_word(place: float) -> str:
+    """Say on which side of its range a price stands, in the words a study uses."""
+    return str(range_words(np.array([place]))[0])
 
 
 @register.filter

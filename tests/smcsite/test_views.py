@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from backtests.models import Backtest
 from markets.models import JobState, Pair
@@ -146,6 +147,17 @@ def test_the_signals_of_a_day_are_counted_with_each_gap_once(client: Client, sto
     day = SignalFilter(start=told.newest_time - 86_400_000)
     rows = [row for row in signals(day, limit=5_000).rows if row.kind not in ("FVG", "IFVG") or row.scale == "swing"]
     assert told.signals == len(rows) < total(day)
+
+
+def test_a_signal_near_the_middle_of_its_range_stands_in_equilibrium(client: Client, stored: SeriesKey) -> None:
+    rows = signals(SignalFilter(symbol=stored.symbol), limit=1_000).rows
+    places = {row.id: row.range_pos for row in rows if row.range_pos is not None}
+    for low, high, word in ((0.0, 0.475, "discount"), (0.475, 0.525, "equilibrium"), (0.525, 1.0, "premium")):
+        # The ends are nearest to the next word.
+        inside = sorted((place, name) for name, place in places.items() if low < place < high)
+        for _, name in (inside[0], inside[-1]):
+            told = client.get(reverse("signal", args=[name])).content.decode()
+            assert re.findall(r"(discount|equilibrium|premium)</span>", told) == [word]
 
 
 def test_one_url_answers_as_a_page_and_as_a_part(client: Client, stored: SeriesKey) -> None:
