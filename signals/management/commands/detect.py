@@ -28,6 +28,7 @@ _NUMBERS = {
     "swing_length": int, "swing_left": int, "sweep_bars": int, "level_max_age": int, "atr_period": int,
     "eq_atr": float, "fvg_min_atr": float, "fvg_min_pct": float,
 }  # fmt: skip
+_OF_PIVOTS = ("swing_length", "swing_left")
 
 
 class Command(SmcCommand):
@@ -89,11 +90,20 @@ def _scales(text: str) -> list[str]:
 
 
 def _runs(scales: list[str] | None, given: dict[str, Any]) -> dict[str, Params]:
-    """Return the parameters of each run. A given swing length is the scale ``swing``'s; ``internal`` keeps its own."""
+    """Return the parameters of each run. Given ones of pivots are the scale ``swing``'s; ``internal`` keeps its own."""
     if scales is None:
         return {"": Params.of(given)}
-    lengths = {**SCALES, "swing": given.get("swing_length", SCALES["swing"])}
-    return {scale: Params.of({**given, "swing_length": lengths[scale]}) for scale in scales}
+    of_pivots = {name: given[name] for name in _OF_PIVOTS if name in given}
+    if of_pivots and "swing" not in scales:
+        name = next(iter(of_pivots))
+        flag = f"--{name.replace('_', '-')}"
+        message = f"{flag} is for the scale swing, which is not among --scales; without --scales it is for the one run"
+        raise InvalidInputError(message, field=name)
+    shared = {name: value for name, value in given.items() if name not in of_pivots}
+    runs = {scale: {**shared, "swing_length": SCALES[scale]} for scale in scales}
+    if "swing" in runs:
+        runs["swing"] |= of_pivots
+    return {scale: Params.of(values) for scale, values in runs.items()}
 
 
 def _found(candles: Candles, runs: dict[str, Params]) -> pd.DataFrame:

@@ -141,6 +141,28 @@ def test_detect_runs_both_scales_and_names_them(data_root: Path) -> None:
     assert found["confirm_idx"].is_monotonic_increasing
 
 
+def test_given_pivots_are_those_of_the_scale_swing(data_root: Path) -> None:
+    candles = real_candles("EURUSD-15m-2022-10_2023-10").first(3_000)
+    store(candles, EURUSD)
+    out = data_root / "signals.parquet"
+    detect("--scales", "internal,swing", "--swing-length", "20", "--swing-left", "7", "--out", str(out))
+    found = pd.read_parquet(out)  # noqa: TID251
+    for scale, params in (("internal", Params()), ("swing", Params(swing_length=20, swing_left=7))):
+        wanted = Detector(params).run(candles).table
+        of_scale = found[found["scale"] == scale]
+        assert of_scale["confirm_idx"].tolist() == wanted.column("confirm_idx").tolist()
+        assert of_scale["level"].tolist() == wanted.column("level").tolist()
+
+
+@pytest.mark.parametrize("flag", ["--swing-length", "--swing-left"])
+def test_pivots_given_for_a_scale_that_is_not_run_are_refused(data_root: Path, flag: str) -> None:
+    out = str(data_root / "signals.csv")
+    args = ("--symbol", "EURUSD", "--timeframe", "15m", "--scales", "internal", flag, "7", "--out", out)
+    code, message = refused("detect", *args)
+    assert code == 2
+    assert message.startswith(f"{flag} is for the scale swing, which is not among --scales")
+
+
 @pytest.mark.parametrize(
     "args",
     [
