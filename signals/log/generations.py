@@ -21,6 +21,7 @@ from signals.log.rows import SCALE_NAMES
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"v([0-9]+)-([0-9a-f]{8})-([0-9a-f]{8})-r([0-9]+)", re.ASCII)
+_GRAVE = re.compile(r"\.damaged-(.+)-[0-9a-f]{8}", re.ASCII)
 _KEPT_REVISIONS = 3
 # A writer that was stopped (not killed) keeps its lock. What it holds may be written twice without harm, see journal.
 _LOCK_PATIENCE_SECONDS = 10.0
@@ -187,7 +188,10 @@ def install(root: Path, series: SeriesKey, built: Path, generation: Generation) 
 
 
 def bury(folder: Path) -> None:
-    """Take a damaged generation out of the way; what is left of it lies beside the retired ones, hidden."""
+    """Take a damaged generation out of the way; what is left of it lies beside the retired ones, hidden.
+
+    Its name keeps the generation's: the revision was told, so the log that is built anew must not have it again.
+    """
     logger.error("a signal log is damaged; it will be built anew", extra={"folder": str(folder)})
     try:
         timeframe, symbol, root = folder.parent, folder.parent.parent, folder.parents[3]
@@ -212,11 +216,17 @@ def _prune(retired: Path) -> None:
 
 
 def next_revision(root: Path, series: SeriesKey, generation: Generation) -> int:
-    """Return a revision number that no generation made like this one has had."""
+    """Return a revision number that no generation made like this one has had, damaged ones included."""
     had = [
         other.revision
         for folder in (series_folder(root, series), retired_folder(root, series))
         for entry in _entries(folder)
-        if (other := Generation.parse(entry.name)) is not None and other.is_made_like(generation)
+        if (other := Generation.parse(entry.name) or _buried(entry.name)) is not None and other.is_made_like(generation)
     ]
     return max(had, default=-1) + 1
+
+
+def _buried(name: str) -> Generation | None:
+    """Read a grave's name; None when it is not one's."""
+    found = _GRAVE.fullmatch(name)
+    return Generation.parse(found[1]) if found else None
