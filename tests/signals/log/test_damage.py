@@ -10,7 +10,7 @@ from markets.errors import CorruptFileError
 from markets.store import CandleStore, Source
 from signals.log import SignalLog
 from signals.log.generations import current_folder
-from signals.log.publication import Publication, set_publication
+from signals.log.told import ToldMark, set_told_mark
 from tests.factories import walk
 from tests.signals.logging import SERIES, assert_tells, logged, stored, view_of, writer
 
@@ -38,7 +38,7 @@ def test_a_rebuild_that_meets_a_torn_file_is_a_revision_that_open_readers_see(tm
     before = reader.view(SERIES)
     assert before is not None
     logged(before)
-    set_publication(tmp_path, SERIES, Publication(int(candles.open_time[100]), int(candles.open_time[-1])))
+    set_told_mark(tmp_path, SERIES, ToldMark(int(candles.open_time[100]), int(candles.open_time[-1])))
     changed = revise(store, candles, 300)
     tear(tmp_path)
     with pytest.raises(CorruptFileError):
