@@ -74,6 +74,7 @@ def chart(request: HttpRequest, symbol: str, timeframe: str) -> HttpResponse:
         "pair": pair,
         "timeframes": timeframes_of(pair),
         "shown": shown,
+        "usual": DEFAULT_OVERLAYS,
         "scale": request.GET.get("scope", "") if request.GET.get("scope") in SCALES else "",
         "as_of": as_of,
         "rows_url": reverse("chart", args=[series.symbol, series.timeframe.value]),

@@ -11,6 +11,7 @@ from django.utils.html import json_script
 from django.utils.safestring import SafeString
 
 from markets.selectors import candle_store
+from markets.series import SeriesKey
 from smcsite.preferences import Preferences, rules_text
 from smcsite.templatetags.prices import decimals_of
 from smcsite.version import VERSION
@@ -66,14 +67,17 @@ def page_facts(context: Context) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def chart_facts(context: Context, symbol: str, timeframe: str, shown: Any, scale: str, as_of: int | None) -> SafeString:
-    """Give the chart's scripts what the URL asks for."""
+def chart_facts(
+    context: Context, series: SeriesKey, shown: Any, usual: Any, scale: str, as_of: int | None
+) -> SafeString:
+    """Give the chart's scripts what the URL asks for, and the overlays that it does when it names none."""
     facts = {
-        "symbol": symbol,
-        "timeframe": timeframe,
+        "symbol": series.symbol,
+        "timeframe": series.timeframe.value,
         "shown": list(shown),
+        "usual": list(usual),
         "scale": scale,
         "asOf": as_of,
-        "decimals": decimals_of(context, symbol),
+        "decimals": decimals_of(context, series.symbol),
     }
     return json_script(facts, "chart-facts")

@@ -60,15 +60,14 @@ function bindTimeframes(page) {
     });
   }
   addEventListener("popstate", async (event) => {
-    const [, , , symbol, timeframe] = location.pathname.split("/");
-    const asked = new URLSearchParams(location.search);
-    if (symbol !== page.symbol || !timeframe) return location.reload();
-    page.shown = new Set(asked.get("ov")?.split(",") ?? ["bos", "ob", "fvg", "sweep", "eq"]);
-    page.scale = asked.get("scope") ?? "";
-    const hasMoved = timeframe !== page.timeframe;
-    page.timeframe = timeframe;
+    if (location.pathname.split("/")[3] !== page.symbol) return location.reload();
+    const former = page.timeframe;
+    page.readUrl();
     showPressed(page);
-    if (!hasMoved) return page.draw();
+    if (page.timeframe === former) {
+      page.refreshPanels();
+      return page.showMoment();
+    }
     await page.show();
     const range = event.state?.range;
     if (range) page.view.chart.timeScale().setVisibleRange(range);
@@ -168,8 +167,12 @@ function bindReplay(page) {
     }, PLAY_MS);
     return undefined;
   });
-  page.listeners.push(() => panel.hidden || show());
-  if (page.asOf !== null) open(true);
+  const follow = () => {
+    if (!panel.hidden) show();
+    else if (page.asOf !== null) open(true);
+  };
+  page.listeners.push(follow);
+  follow();
 }
 
 /** @param {import("./chart_page.js").ChartPage} page */

@@ -16,7 +16,6 @@ import { foldTo, indexOf, shapesOf } from "./smc_shapes.js";
  * @typedef {import("./chart_data.js").Signal} Signal
  */
 
-const USUAL = ["bos", "ob", "fvg", "sweep", "eq"];
 const HISTORY_AT = 60;
 const PANEL_MS = 300;
 const LIVE_PANEL_MS = 5_000;
@@ -27,6 +26,8 @@ export class ChartPage {
     const asked = block("chart-facts");
     this.symbol = asked.symbol;
     this.timeframe = asked.timeframe;
+    /** @type {string[]} the overlays that no address has to name */
+    this.usual = asked.usual;
     this.shown = new Set(asked.shown);
     this.scale = asked.scale;
     /** @type {number | null} seconds; null: now */
@@ -93,10 +94,7 @@ export class ChartPage {
     }
     this.hearEarly();
     this.draw();
-    if (this.asOf !== null) {
-      await this.reach(this.asOf);
-      this.draw({ isNew });
-    }
+    if (this.asOf !== null) await this.showMoment({ isNew });
     if (isNew) await this.followHash();
   }
 
@@ -188,6 +186,12 @@ export class ChartPage {
     return asOf === null ? this.bars : this.bars.slice(0, indexOf(this.bars, asOf - this.step + 1));
   }
 
+  /** Draw the chosen moment, with the history it needs. @param {{isNew?: boolean}} [options] */
+  async showMoment(options = {}) {
+    if (this.asOf !== null) await this.reach(this.asOf);
+    this.draw(options);
+  }
+
   /** @param {{isNew?: boolean}} [options] */
   draw(options = {}) {
     this.view.setBars([...this.known], options);
@@ -234,8 +238,8 @@ export class ChartPage {
   /** The address of what is shown; what is usual is left out. */
   get url() {
     const url = new URL(`/web/chart/${this.symbol}/${this.timeframe}`, location.origin);
-    const shown = USUAL.concat("swing").filter((name) => this.shown.has(name));
-    if (shown.join() !== USUAL.join()) url.searchParams.set("ov", shown.join(","));
+    const shown = [...this.shown].sort();
+    if (shown.join() !== [...this.usual].sort().join()) url.searchParams.set("ov", shown.join(","));
     if (this.scale) url.searchParams.set("scope", this.scale);
     if (this.asOf !== null) url.searchParams.set("as_of", iso(this.asOf));
     const run = new URLSearchParams(location.search).get("run");
@@ -243,16 +247,29 @@ export class ChartPage {
     return url;
   }
 
+  /** Take the state from an address that `url` wrote. */
+  readUrl() {
+    const asked = new URLSearchParams(location.search);
+    this.timeframe = location.pathname.split("/")[4] ?? this.timeframe;
+    this.shown = new Set(asked.get("ov")?.split(",") ?? this.usual);
+    this.scale = asked.get("scope") ?? "";
+    this.asOf = asked.has("as_of") ? Date.parse(asked.get("as_of") ?? "") / 1000 : null;
+  }
+
   /** Write the state into the URL without a new entry in the history. */
-  noteState() {
+  writeUrl() {
     history.replaceState({ range: this.view.chart.timeScale().getVisibleRange() }, "", `${this.url}${location.hash}`);
+  }
+
+  noteState() {
+    this.writeUrl();
     this.refreshPanels();
   }
 
   /** Go to another timeframe, as a new entry of the history. @param {string} timeframe */
   async go(timeframe) {
     if (timeframe === this.timeframe) return;
-    history.replaceState({ range: this.view.chart.timeScale().getVisibleRange() }, "", location.href);
+    this.writeUrl();
     this.timeframe = timeframe;
     history.pushState({}, "", this.url);
     await this.show();

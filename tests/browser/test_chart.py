@@ -256,6 +256,28 @@ def test_every_zone_that_is_open_at_the_moment_shown_is_on_the_chart(
     assert drawn == sorted(told)
 
 
+def test_back_shows_the_moment_that_the_address_names(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, CHART)
+    ready_chart(page)
+    page.get_by_role("button", name="Replay").click()
+    page.get_by_role("slider", name="As of").focus()
+    page.keyboard.press("PageDown")
+    moment, address, told = state(page, "asOf"), page.url, page.locator("#as-of-text").inner_text()
+    assert "as_of=" in address
+    page.get_by_role("radio", name="1h").click()
+    expect(page).to_have_url(re.compile("/1h.as_of="))
+    page.get_by_role("button", name="Now").click()
+    expect(page).to_have_url(f"{site.url}/web/chart/BTCUSDT/1h")
+    with page.expect_response(lambda answer: "/15m?as_of=" in answer.url):
+        page.go_back()
+    expect(page).to_have_url(address)
+    expect(page.locator("#as-of-text")).to_have_text(told)
+    eventually(lambda: state(page, "view.bars.at(-1).time + window.chartPage.step") == moment, seconds=30, every=0.05)
+    page.go_forward()
+    expect(page.locator("#as-of-text")).to_have_text("now")
+    assert state(page, "asOf") is None
+
+
 MARKS = ("mitigated_time", "filled_time", "invalidated_time")
 
 
