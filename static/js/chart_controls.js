@@ -116,7 +116,7 @@ function bindReplay(page) {
   if (!panel || !button || !slider || !text || !playButton) return;
   let timer = 0;
 
-  const closed = () => page.bars.length;
+  const closed = () => page.series.bars.length;
   const show = () => {
     const count = closed();
     slider.min = String(Math.min(FIRST_BARS, count));
@@ -129,8 +129,8 @@ function bindReplay(page) {
   /** @param {number} index bars that are known */
   const goTo = (index) => {
     const count = closed();
-    const bar = page.bars[index - 1];
-    page.asOf = index >= count || !bar ? null : bar.time + page.step;
+    const bar = page.series.bars[index - 1];
+    page.asOf = index >= count || !bar ? null : bar.time + page.series.step;
     page.draw();
     show();
     page.noteState();

@@ -1,6 +1,7 @@
 // @ts-check
 /** Pointing at the chart: a zone tells what it is, a click opens it; rows beside the chart lead to their bars. */
 
+import { showSignal } from "./chart_jumps.js";
 import { priceText } from "./chart_view.js";
 import { duration } from "./times.js";
 
@@ -22,7 +23,7 @@ export function bindPointer(page) {
     const zone = id ? view.layer.shapes.zones.find((each) => each.id === id) : undefined;
     tip.hidden = !zone;
     if (!zone || !id) return;
-    const known = page.signals.get(id);
+    const known = page.series.signals.get(id);
     const now = view.bars.at(-1)?.time ?? 0;
     const state = zone.to !== null ? "over" : zone.isTouched ? "touched" : "active";
     const title = document.createElement("strong");
@@ -41,7 +42,7 @@ export function bindPointer(page) {
 
   view.chart.subscribeClick((/** @type {any} */ click) => {
     const id = click.point ? view.layer.hitTest(click.point.x, click.point.y)?.externalId : undefined;
-    if (id && page.signals.has(id)) {
+    if (id && page.series.signals.has(id)) {
       window.htmx.ajax("GET", `/web/signals/${encodeURIComponent(id)}`, { target: "#drawer", swap: "innerHTML" });
     }
   });
@@ -60,7 +61,7 @@ export function bindPointer(page) {
       const [symbol, timeframe] = id.split(".");
       if (symbol === page.symbol && timeframe === page.timeframe) {
         history.replaceState(history.state, "", `#sig=${encodeURIComponent(id)}`);
-        page.showSignal(id);
+        showSignal(page, id);
         view.host.scrollIntoView({ block: "nearest" });
       } else location.assign(`/web/chart/${symbol}/${timeframe}#sig=${encodeURIComponent(id)}`);
     },

@@ -193,14 +193,15 @@ def test_check_14_zones_agree_and_lose_no_bar(open_page: Opener, site: Stack, zo
     expect(page.locator("[data-zone]")).to_have_text(zone)
     marks = page.evaluate(
         """async () => { const { tickText } = await import('/static/js/chart_time.js');
-          const midnights = window.chartPage.bars.filter((bar) => tickText(bar.time, 3) === '00:00');
+          const midnights = window.chartPage.series.bars.filter((bar) => tickText(bar.time, 3) === '00:00');
           return midnights.map((bar) => tickText(bar.time, 2)); }"""
     )
     assert len(marks) == len(set(marks)) > 5
     if zone == "America/New_York":
         twice = page.evaluate(
             """async () => { const { barText } = await import('/static/js/chart_time.js');
-              return window.chartPage.bars.filter((bar) => barText(bar.time).startsWith('01 Nov 2026 01:')).length; }"""
+              const { bars } = window.chartPage.series;
+              return bars.filter((bar) => barText(bar.time).startsWith('01 Nov 2026 01:')).length; }"""
         )
         assert twice == 4
 
@@ -218,12 +219,13 @@ def test_replay_shows_only_what_was_known(open_page: Opener, site: Stack) -> Non
     assert moment is not None
     expect(page).to_have_url(re.compile("as_of="))
     known = page.evaluate(
-        """async () => { const { foldTo } = await import('/static/js/smc_shapes.js'); const page = window.chartPage;
-          const first = page.bars[0].time;
-          return foldTo(page.signals.values(), page.asOf, page.step).filter((each) => each.confirm >= first)
+        """async () => { const { foldTo } = await import('/static/js/smc_shapes.js');
+          const { asOf, series } = window.chartPage;
+          const first = series.bars[0].time;
+          return foldTo(series.signals.values(), asOf, series.step).filter((each) => each.confirm >= first)
             .map((each) => [each.id, each.mitigated, each.filled, each.invalidated].join('|')).sort(); }"""
     )
-    first = page.evaluate("() => new Date(window.chartPage.bars[0].time * 1000).toISOString()")
+    first = page.evaluate("() => new Date(window.chartPage.series.bars[0].time * 1000).toISOString()")
     stamp = page.evaluate("() => new Date(window.chartPage.asOf * 1000).toISOString()")
     told, url = [], f"/api/v1/signals/?symbol=BTCUSDT&timeframe=15m&limit=1000&from={first}&as_of={stamp}"
     while url:
@@ -231,7 +233,7 @@ def test_replay_shows_only_what_was_known(open_page: Opener, site: Stack) -> Non
         told += answer["results"]
         url = (answer["next"] or "").removeprefix(site.url)
     assert known == sorted("|".join([row["id"], *(seconds(row[name]) for name in MARKS)]) for row in told)
-    assert page.evaluate("() => window.chartPage.view.bars.at(-1).time + window.chartPage.step") == moment
+    assert page.evaluate("() => window.chartPage.view.bars.at(-1).time + window.chartPage.series.step") == moment
     page.get_by_role("button", name="Now").click()
     assert state(page, "asOf") is None
 
@@ -246,7 +248,7 @@ def test_every_zone_that_is_open_at_the_moment_shown_is_on_the_chart(
     ready_chart(page)
     drawn = page.evaluate(
         """async () => { const { foldTo } = await import('/static/js/smc_shapes.js'); const page = window.chartPage;
-          return foldTo(page.signals.values(), page.asOf, page.step)
+          return foldTo(page.series.signals.values(), page.asOf, page.step)
             .filter((each) => ['FVG', 'IFVG', 'OB', 'BREAKER'].includes(each.kind))
             .filter((each) => each.filled === null && each.invalidated === null).map((each) => each.id).sort(); }"""
     )
@@ -272,7 +274,8 @@ def test_back_shows_the_moment_that_the_address_names(open_page: Opener, site: S
         page.go_back()
     expect(page).to_have_url(address)
     expect(page.locator("#as-of-text")).to_have_text(told)
-    eventually(lambda: state(page, "view.bars.at(-1).time + window.chartPage.step") == moment, seconds=30, every=0.05)
+    last_close = "view.bars.at(-1).time + window.chartPage.series.step"
+    eventually(lambda: state(page, last_close) == moment, seconds=30, every=0.05)
     page.go_forward()
     expect(page.locator("#as-of-text")).to_have_text("now")
     assert state(page, "asOf") is None
@@ -296,5 +299,5 @@ def test_of_ten_thousand_zones_those_in_sight_are_drawn(open_page: Opener, site:
     assert told["drawn"] > 100
 
 
-BAR_TIMES = """() => window.chartPage.bars
+BAR_TIMES = """() => window.chartPage.series.bars
   .map((bar) => new Date(bar.time * 1000).toISOString().replace('.000', ''))"""

@@ -23,6 +23,7 @@ ROW = (
     'data-timeframe="15m" data-direction="1" data-status="active">'
     '<a class="signal-link" data-row href="#">BTCUSDT</a></li>'
 )
+BAR_COUNT = "() => window.chartPage.series.bars.length"
 
 
 class Exchange:
@@ -221,17 +222,17 @@ def test_what_closes_while_history_is_loaded_is_on_the_chart_afterwards(open_pag
         held.append(route)
 
     page.route(re.compile(r"/api/v1/candles/.*to="), hold)
-    page.evaluate("() => void window.chartPage.loadOlder()")
+    page.evaluate("() => void window.chartPage.series.loadOlder()")
     eventually(lambda: pump(page, lambda: held), seconds=30)
-    last = page.evaluate("() => window.chartPage.bars.at(-1)")
+    last = page.evaluate("() => window.chartPage.series.bars.at(-1)")
     candle = dict.fromkeys(("open", "high", "low", "close"), last["close"])
     time = datetime.fromtimestamp(last["time"] + 300, UTC).isoformat().replace("+00:00", "Z")
     told = {"symbol": "BTCUSDT", "timeframe": "5m", "closed": True, "open_time": time, "volume": 1.0, **candle}
     exchange.say("kline", "k:BTCUSDT:5m", 1, signals=[], marks=[], **told)
     page.wait_for_timeout(50)  # lets the page hear it
     held[0].continue_()
-    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.bars.length") > 1_001), seconds=30)
-    assert page.evaluate("() => window.chartPage.bars.at(-1).time") == last["time"] + 300
+    eventually(lambda: pump(page, lambda: page.evaluate(BAR_COUNT) > 1_001), seconds=30)
+    assert page.evaluate("() => window.chartPage.series.bars.at(-1).time") == last["time"] + 300
 
 
 def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack) -> None:
@@ -248,13 +249,13 @@ def test_check_11_a_new_bar_keeps_zoom_and_place(open_page: Opener, site: Stack)
 
     eventually(is_zoomed, seconds=30)
     before = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
-    last = page.evaluate("() => window.chartPage.bars.at(-1)")
-    stamp = page.evaluate("() => new Date((window.chartPage.bars.at(-1).time + 900) * 1000).toISOString()")
+    last = page.evaluate("() => window.chartPage.series.bars.at(-1)")
+    stamp = page.evaluate("() => new Date((window.chartPage.series.bars.at(-1).time + 900) * 1000).toISOString()")
     candle = {"open": last["close"], "high": last["close"] + 5, "low": last["close"] - 5, "close": last["close"] + 1}
     fields = {"symbol": "BTCUSDT", "timeframe": "15m", "open_time": stamp, "volume": 3, "signals": [], "marks": []}
     exchange.say("kline", "k:BTCUSDT:15m", 5, closed=False, **candle, **fields)
     exchange.say("kline", "k:BTCUSDT:15m", 6, closed=True, **candle, **fields)
-    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.bars.length") == 1001), seconds=30)
+    eventually(lambda: pump(page, lambda: page.evaluate(BAR_COUNT) == 1_001), seconds=30)
     after = page.evaluate(f"() => {scale}.getVisibleLogicalRange()")
     assert after["from"] == pytest.approx(before["from"], abs=1)
     assert after["to"] == pytest.approx(before["to"], abs=1)
