@@ -1,10 +1,11 @@
 // @ts-check
 /**
  * Everything that is drawn over the candles, as one primitive of lightweight-charts: attached once, three z-layers,
- * culled in index space, whole pixels of the bitmap. The text of labels is `smc_labels.js`.
+ * culled in index space, whole pixels of the bitmap. The boxes are `smc_zones.js`, the words `smc_labels.js`.
  */
 
 import { drawLabels } from "./smc_labels.js";
+import { drawZones } from "./smc_zones.js";
 import { alpha } from "./theme.js";
 
 /**
@@ -34,7 +35,7 @@ export class SmcLayer {
       renderer: () => ({ draw: (/** @type {any} */ target) => target.useBitmapCoordinateSpace(draw) }),
     });
     this.views = [
-      view("bottom", (scope) => this.drawZones(scope)),
+      view("bottom", (scope) => drawZones(this, scope)),
       view("normal", (scope) => this.drawLines(scope)),
       view("top", (scope) => drawLabels(this, scope)),
     ];
@@ -116,107 +117,6 @@ export class SmcLayer {
       }
     }
     return null;
-  }
-
-  /** @param {any} scope */
-  drawZones(scope) {
-    const began = performance.now();
-    this.hits = [];
-    if (!this.visible) return;
-    const [first, last] = this.visible;
-    for (const zone of this.shapes.zones) {
-      if (zone.from > last) break;
-      if ((zone.to !== null && zone.to < first) || !this.isShown(zone)) continue;
-      this.drawZone(scope, zone);
-    }
-    if (this.trade) this.drawTrade(scope, this.trade);
-    this.frames.milliseconds += performance.now() - began;
-    this.frames.count += 1;
-    this.frames.drawn = this.hits.length;
-  }
-
-  /**
-   * @param {any} scope
-   * @param {Zone} zone
-   */
-  drawZone({ context, horizontalPixelRatio: hr, verticalPixelRatio: vr, mediaSize }, zone) {
-    const top = this.y(zone.top);
-    const bottom = this.y(zone.bottom);
-    if (top === null || bottom === null || bottom < 0 || top > mediaSize.height) return;
-    const x0 = this.x(zone.from);
-    const x1 = zone.to === null ? mediaSize.width : Math.min(mediaSize.width, this.x(zone.to));
-    if (x1 - x0 < 0.5) return;
-    const [left, right] = [Math.round(x0 * hr), Math.round(x1 * hr)];
-    const upper = Math.round(top * vr);
-    const [width, height] = [right - left, Math.max(1, Math.round(bottom * vr) - upper)];
-    const colour = this.colourOf(zone);
-    const isOpen = zone.to === null;
-    const weight = zone.isMaybe ? 0.5 : zone.id === this.chosen ? 1.8 : 1;
-    /** @param {number} share */
-    const ink = (share) => alpha(colour, Math.min(1, share * weight));
-
-    if (zone.isGap && isOpen) this.hatch(context, colour, hr, [left, upper, width, height]);
-    context.fillStyle = ink(zone.isGap ? 0.06 : isOpen ? (zone.isTouched ? 0.09 : 0.16) : 0.045);
-    context.fillRect(left, upper, width, height);
-    context.fillStyle = ink(isOpen ? 0.48 : zone.isGap ? 0.18 : 0.1);
-    context.fillRect(left, upper, width, 1);
-    context.fillRect(left, upper + height - 1, width, 1);
-    if (isOpen && !zone.isGap) {
-      context.fillStyle = ink(0.75);
-      context.fillRect(left, upper, Math.max(1, Math.round(2 * hr)), height);
-    }
-    if (isOpen && zone.isGap && height > 6) {
-      this.dash(context, ink(0.55), 1, [2 * hr, 3 * hr]);
-      this.level(context, left, right, Math.round(upper + height / 2) + 0.5);
-    }
-    this.hits.push({ id: zone.id, x0, x1, y0: top, y1: Math.max(bottom, top + 2) });
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {string} colour
-   * @param {number} ratio
-   * @param {[number, number, number, number]} box
-   */
-  hatch(context, colour, ratio, [left, top, width, height]) {
-    const key = `${colour}${ratio}`;
-    let pattern = this.patterns.get(key);
-    if (pattern === undefined) {
-      const tile = document.createElement("canvas");
-      const size = Math.round(6 * ratio);
-      tile.width = tile.height = size;
-      const pen = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
-      pen.strokeStyle = alpha(colour, 0.34);
-      pen.lineWidth = ratio;
-      pen.beginPath();
-      for (const shift of [-size, 0, size]) {
-        pen.moveTo(shift, size);
-        pen.lineTo(shift + size, 0);
-      }
-      pen.stroke();
-      pattern = context.createPattern(tile, "repeat");
-      this.patterns.set(key, pattern);
-    }
-    if (!pattern) return;
-    context.fillStyle = pattern;
-    context.fillRect(left, top, width, height);
-  }
-
-  /**
-   * @param {any} scope
-   * @param {import("./chart_trades.js").Trade} trade
-   */
-  drawTrade({ context, horizontalPixelRatio: hr, verticalPixelRatio: vr }, trade) {
-    const left = Math.round(this.x(trade.from) * hr);
-    const width = Math.max(2, Math.round(this.x(trade.to) * hr) - left);
-    const box = (/** @type {number | null} */ price, /** @type {string} */ colour) => {
-      const [a, b] = [this.y(trade.entry), price === null ? null : this.y(price)];
-      if (a === null || b === null) return;
-      context.fillStyle = alpha(colour, 0.16);
-      context.fillRect(left, Math.round(Math.min(a, b) * vr), width, Math.max(1, Math.round(Math.abs(a - b) * vr)));
-    };
-    box(trade.stop, this.colours.down);
-    box(trade.target, this.colours.up);
   }
 
   /** @param {any} scope */
