@@ -1,15 +1,6 @@
 // @ts-check
 /** Keys: `g` then a letter goes to a page, `/` searches, `?` shows the sheet, `j` and `k` walk through rows. */
 
-const PAGES = {
-  d: "/web/",
-  c: "/web/chart",
-  s: "/web/signals",
-  v: "/web/scanner",
-  b: "/web/backtest",
-  e: "/web/evidence",
-  t: "/web/status",
-};
 const SECOND_KEY_MS = 1_200;
 
 /** @param {EventTarget | null} target */
@@ -44,9 +35,10 @@ export function keepShortcuts() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return;
     if (document.querySelector("dialog[open]") && event.key !== "Escape") return;
-    if (first === "g" && Date.now() - firstAt < SECOND_KEY_MS && event.key in PAGES) {
+    const page = document.querySelector(`nav [data-key="${CSS.escape(event.key)}"]`);
+    if (first === "g" && Date.now() - firstAt < SECOND_KEY_MS && page instanceof HTMLAnchorElement) {
       first = "";
-      location.assign(PAGES[/** @type {keyof typeof PAGES} */ (event.key)]);
+      location.assign(page.href);
       return;
     }
     first = event.key;

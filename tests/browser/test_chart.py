@@ -248,7 +248,7 @@ def test_every_zone_that_is_open_at_the_moment_shown_is_on_the_chart(
     ready_chart(page)
     drawn = page.evaluate(
         """async () => { const { foldTo } = await import('/static/js/smc_shapes.js'); const page = window.chartPage;
-          return foldTo(page.series.signals.values(), page.asOf, page.step)
+          return foldTo(page.series.signals.values(), page.asOf, page.series.step)
             .filter((each) => ['FVG', 'IFVG', 'OB', 'BREAKER'].includes(each.kind))
             .filter((each) => each.filled === null && each.invalidated === null).map((each) => each.id).sort(); }"""
     )

@@ -156,6 +156,9 @@ def test_check_16_keyboard_reaches_everything_and_focus_comes_back(open_page: Op
     page.locator("#search").focus()
     page.keyboard.type("g d")
     assert page.url.endswith(SIGNAL)
+    page.evaluate("() => document.activeElement.blur()")
+    page.keyboard.type("ge")
+    page.wait_for_url("**/web/evidence")
 
 
 def test_check_07_search_by_keys_opens_the_chart(open_page: Opener, site: Stack) -> None:

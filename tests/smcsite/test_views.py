@@ -3,8 +3,9 @@
 import json
 import platform
 import re
+from html import unescape
 from typing import ClassVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin
 
 import django
 import pytest
@@ -56,6 +57,24 @@ def test_a_chart_of_a_moment_that_never_was_shows_the_present(client: Client, st
     answer = client.get("/web/chart/PAGEUSDT/15m", {"as_of": moment})
     assert answer.status_code == 200
     assert answer.context["as_of"] is None
+
+
+def test_a_link_to_a_part_of_a_page_finds_it_there(client: Client, stored: SeriesKey) -> None:
+    """``#sig=`` and ``#t=`` are read by the chart's script and name no part."""
+    texts = {path: client.get(path, follow=True).text for path in PAGES}
+    found = {(path, link) for path in PAGES for link in re.findall(r'href="([^"]*#[^"=]+)"', texts[path])}
+    assert {fragment for _, link in found if (fragment := link.partition("#")[2])} >= {"main", "evidence", "backfill"}
+    for path, link in found:
+        target, _, fragment = urljoin(path, unescape(link)).partition("#")
+        text = texts.get(target) or client.get(target).text
+        assert f'id="{fragment}"' in text, f"{path} links to {link}"
+
+
+def test_the_sheet_of_shortcuts_lists_the_keys_that_the_links_have(client: Client) -> None:
+    text = client.get("/web/help").text
+    keys = re.findall(r'<a data-key="(.)"[^>]*>(\w+)', text)
+    assert ("e", "Evidence") in keys
+    assert re.findall(r"<kbd>g</kbd> <kbd>(.)</kbd></dt><dd>(\w+)", text.partition('id="keys"')[2])[: len(keys)] == keys
 
 
 def test_the_status_tells_what_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
