@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import get_commands
+from django.template import Engine
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -110,3 +111,17 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_no_module_is_called_by_what_it_might_hold() -> None:
     attics = {"utils.py", "helpers.py", "common.py", "misc.py"}
     assert [path for app in OURS | {"tests"} for path in (ROOT / app).rglob("*.py") if path.name in attics] == []
+
+
+def test_a_template_loads_only_what_it_uses() -> None:
+    libraries = Engine.get_default().template_libraries
+    idle = []
+    for path in (ROOT / "templates").rglob("*.html"):
+        text = path.read_text()
+        used = set(re.findall(r"{% *(\w+)|\|(\w+)", text)) - {("load", "")}
+        tags, filters = ({pair[place] for pair in used} for place in (0, 1))
+        for name in " ".join(re.findall(r"{% load ([^%]*)%}", text)).split():
+            library = libraries[name]
+            if not (library.tags.keys() & tags or library.filters.keys() & filters):
+                idle.append(f"{path.name}: {name}")
+    assert idle == []

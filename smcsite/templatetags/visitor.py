@@ -46,12 +46,6 @@ def is_disk_full() -> bool:
     return not candle_store().has_space()
 
 
-@register.simple_tag
-def public_kinds() -> str:
-    """Return the kinds that are published, for people."""
-    return ", ".join(settings.ENV.indicators)
-
-
 @register.simple_tag(takes_context=True)
 def page_facts(context: Context) -> SafeString:
     """Give the page's scripts the visitor's choices, as JSON that no browser runs."""

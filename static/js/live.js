@@ -3,7 +3,7 @@
  * The page's one socket. Channels are subscribed by name; a hole in a channel's numbers is asked for again;
  * a lost connection is tried again with jitter; where sockets are blocked, or have nothing to tell, the page polls.
  *
- * Events on `document`: `live:state` {state, detail}, `live:beat` {message}, `live:poll`.
+ * Events on `document`: `live:state` {state, detail}, `live:beat` {rtt}, `live:poll`.
  */
 
 /**
@@ -124,12 +124,11 @@ class Live {
     this.watchSilence();
     /** @type {Message} */
     const message = JSON.parse(text);
-    if (message.t === "hb" || message.t === "pong") {
+    if (message.t === "hb") {
       const rtt = this.pingAt ? Math.round(performance.now() - this.pingAt) : null;
       this.pingAt = 0;
-      document.dispatchEvent(new CustomEvent("live:beat", { detail: { message, rtt } }));
+      document.dispatchEvent(new CustomEvent("live:beat", { detail: { rtt } }));
       this.noteBegin(message.seqs ?? {});
-      if (!message.ch) return;
     }
     const channel = message.ch;
     if (!channel) return;

@@ -24,7 +24,8 @@ const TITLES = {
 };
 const PING_MS = 15_000;
 
-let feedState = "";
+/** @type {"live" | "stale" | "paused"} */
+let feedState = "live";
 
 /**
  * @param {keyof typeof WORDS} state
@@ -43,18 +44,17 @@ function show(state, figure) {
 
 /** @param {string} figure */
 function showLive(figure = "") {
-  show(feedState === "stale" || feedState === "paused" ? feedState : "live", figure);
+  show(feedState, figure);
 }
 
 /** @param {any} status what the `status` channel tells */
 function hearStatus(status) {
-  const state = String(status.state ?? status.feed ?? "");
-  feedState = ["stale", "down", "halted", "lost"].includes(state) ? "stale" : state;
-  if (status.paused) feedState = "paused";
+  feedState = status.paused ? "paused" : status.state === "down" ? "stale" : "live";
   live.pause(feedState === "paused");
-  const age = status.age_ms ?? status.lag_ms?.p50 ?? null;
+  const state = status.state.replace("_", " ");
+  const age = status.lag_ms?.p50 ?? null;
   const place = document.querySelector("[data-feed-age]");
-  if (place) place.textContent = age === null ? state || "connected" : `${state || "live"} · ${duration(age / 1000)}`;
+  if (place) place.textContent = age === null ? state : `${state} · ${duration(age / 1000)}`;
   showBanner(notice(status));
   if (live.state === "live") showLive();
 }
@@ -64,11 +64,10 @@ function hearStatus(status) {
  * @param {any} status
  */
 function notice(status) {
-  const isOld = feedState === "stale" || feedState === "paused";
   const name = status.source === "replay" ? "The replay exchange" : "Binance";
   const error = String(status.error ?? "");
   const told = error ? `${error.charAt(0).toUpperCase()}${error.slice(1)}.` : "";
-  if (!isOld) return told;
+  if (feedState === "live") return told;
   return `${told || `${name} has sent nothing for longer than expected.`} Prices and signals below may be old.`;
 }
 

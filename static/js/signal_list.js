@@ -174,7 +174,6 @@ export function keepSignalLists() {
       if (called.size > 500) called.clear();
       called.add(message.id);
       if (message.confirmed_at) setMarketTime(Date.parse(message.confirmed_at));
-      document.dispatchEvent(new CustomEvent("live:signal", { detail: message }));
     }
     if (message.html) for (const list of lists()) list.add(rowsOf(message.html));
     else if (message.t === "reset" || document.getElementById(`s-${message.id}`)) fetchRows();

@@ -57,11 +57,6 @@ export function long(ms) {
   return `${day(ms)} ${at.year} ${clock(ms)}:${two(at.second)} ${facts.zone}`;
 }
 
-/** @param {number} ms */
-export function monthName(ms) {
-  return MONTHS[parts(ms).month - 1] ?? "";
-}
-
 /**
  * A length of time in its largest unit.
  * @param {number} seconds
@@ -81,10 +76,10 @@ export function setMarketTime(ms) {
   marketAhead = ms - Date.now();
 }
 
-export const marketNow = () => Date.now() + marketAhead;
+const marketNow = () => Date.now() + marketAhead;
 
 /** @param {number} ms */
-export function ago(ms) {
+function ago(ms) {
   const seconds = (marketNow() - ms) / 1000;
   return seconds < 5 ? "now" : `${duration(seconds)} ago`;
 }

@@ -6,9 +6,9 @@ const MOST = 4;
 
 /**
  * @param {string} text
- * @param {{href?: string, action?: string, isError?: boolean}} [options]
+ * @param {{href?: string, isError?: boolean}} [options]
  */
-export function toast(text, { href, action, isError = false } = {}) {
+export function toast(text, { href, isError = false } = {}) {
   const place = document.getElementById("toasts");
   if (!place) return;
   const note = document.createElement("div");
@@ -16,10 +16,7 @@ export function toast(text, { href, action, isError = false } = {}) {
   note.setAttribute("role", isError ? "alert" : "status");
   const words = document.createElement(href ? "a" : "span");
   words.textContent = text;
-  if (href && words instanceof HTMLAnchorElement) {
-    words.href = href;
-    if (action) words.title = action;
-  }
+  if (href && words instanceof HTMLAnchorElement) words.href = href;
   const close = document.createElement("button");
   close.type = "button";
   close.textContent = "✕";
@@ -47,9 +44,5 @@ export function keepToasts() {
   });
   document.addEventListener("htmx:sendError", () => {
     toast("The server did not answer; nothing was changed.", { isError: true });
-  });
-  document.addEventListener("toast", (event) => {
-    const { text, error } = /** @type {CustomEvent} */ (event).detail;
-    toast(text, { isError: Boolean(error) });
   });
 }

@@ -8,7 +8,6 @@ function show() {
     const isWatched = facts.watched.includes(star.getAttribute("data-star") ?? "");
     star.setAttribute("aria-pressed", String(isWatched));
   }
-  document.body.dataset.watched = facts.watched.join(" ");
   document.dispatchEvent(new CustomEvent("watch:changed"));
 }
 
