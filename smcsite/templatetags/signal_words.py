@@ -1,5 +1,6 @@
 """Signals in words: what each kind is called on screen, and what happened in one sentence."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from signals.evidence.conditions import range_words
-from smcsite.templatetags.figures import arrow
+from smcsite.templatetags.figures import arrow, side_class
 from smcsite.templatetags.prices import price
 
 register = template.Library()
@@ -82,6 +83,16 @@ def direction_class(row: Any) -> str:
 def kind_tag(row: Any) -> SafeString:
     """Write a signal's direction and kind, in the direction's colour."""
     return format_html('<span class="tag kind {}">{}</span>', direction_class(row), kind_text(row))
+
+
+@register.simple_tag
+def kind_head(row: Mapping[str, Any]) -> SafeString:
+    """Write the direction and the kind that a row of a study is of, as the row's head."""
+    direction = row["direction"]
+    return format_html(
+        '<th scope="row" class="nowrap"><span class="{}">{}</span> {}</th>',
+        side_class(direction), arrow(direction), kind_label(row["kind"]),
+    )  # fmt: skip
 
 
 @register.simple_tag
