@@ -3,6 +3,9 @@
 from typing import Any
 
 from django import template
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from markets.models import Job
 from smcsite.templatetags.figures import NOTHING
@@ -52,6 +55,16 @@ def spaced(text: str) -> str:
 @register.filter
 def progress_percent(job: Job) -> int:
     return round(job.progress * 100)
+
+
+@register.simple_tag
+def job_root(job: Job, address: str) -> SafeString:
+    """Write the attributes by which scripts find a job's part, and by which it is asked for anew until it has ended."""
+    root = format_html('id="job-{0}" data-job="{0}" data-state="{1}"', job.pk, job.state)
+    if job.is_ended:
+        return root
+    part = reverse(address, args=[job.pk])
+    return format_html('{} hx-get="{}" hx-trigger="refresh" hx-target="this" hx-swap="outerHTML"', root, part)
 
 
 @register.filter
