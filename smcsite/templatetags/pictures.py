@@ -7,21 +7,34 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from markets.selectors import SeriesCoverage
+from smcsite.templatetags.figures import side_class
 
 register = template.Library()
 
 
+_SPARK_WIDTH, _SPARK_HEIGHT = 96, 24
+
+
 @register.simple_tag
-def spark_points(values: Any, width: int = 96, height: int = 24) -> str:
-    """Return the points of a sparkline's polyline."""
+def sparkline(values: Any, change: float | None) -> SafeString:
+    """Draw the course of a price as a line in the colour of its change; decoration beside figures."""
+    return format_html(
+        '<svg class="spark {}" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<polyline points="{}"/></svg>',
+        side_class(change), _SPARK_WIDTH, _SPARK_HEIGHT, _points(values),
+    )  # fmt: skip
+
+
+def _points(values: Any) -> str:
     numbers = [float(value) for value in values or ()]
     if len(numbers) < 2:
         return ""
     low, high = min(numbers), max(numbers)
     span = (high - low) or 1.0
-    step = width / (len(numbers) - 1)
+    step = _SPARK_WIDTH / (len(numbers) - 1)
     return " ".join(
-        f"{i * step:.1f},{height - 1 - (value - low) / span * (height - 2):.1f}" for i, value in enumerate(numbers)
+        f"{i * step:.1f},{_SPARK_HEIGHT - 1 - (value - low) / span * (_SPARK_HEIGHT - 2):.1f}"
+        for i, value in enumerate(numbers)
     )
 
 
