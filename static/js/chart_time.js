@@ -5,10 +5,9 @@
  */
 
 import { facts } from "./facts.js";
-import { parts } from "./times.js";
+import { MONTHS, parts, two } from "./times.js";
 
 const HOUR = 3_600;
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /** @type {Map<number, number>} seconds the zone is ahead of UTC, by hour: a formatter for each bar would cost a second */
 const offsets = new Map();
@@ -28,9 +27,6 @@ function offsetAt(time) {
 
 /** The calendar of the zone, to be read by the UTC getters. @param {number} time seconds */
 const local = (time) => new Date((time + offsetAt(time)) * 1000);
-
-/** @param {number} value */
-const two = (value) => String(value).padStart(2, "0");
 
 /** @param {number} time @param {number} type of the tick: 0 year, 1 month, 2 day, 3 time */
 export function tickText(time, type) {

@@ -7,7 +7,7 @@ import { facts } from "./facts.js";
 const format = (options) =>
   new Intl.DateTimeFormat("en-GB", { timeZone: facts.zone, hourCycle: "h23", ...options });
 
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+export const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const numbers = format({
   year: "numeric",
   month: "2-digit",
@@ -31,7 +31,7 @@ export function parts(ms) {
 }
 
 /** @param {number} value */
-const two = (value) => String(value).padStart(2, "0");
+export const two = (value) => String(value).padStart(2, "0");
 
 /** @param {number} ms */
 export function clock(ms) {
