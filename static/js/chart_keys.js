@@ -3,7 +3,7 @@
 
 import { announce } from "./facts.js";
 import { isTyping } from "./shortcuts.js";
-import { priceText } from "./chart_view.js";
+import { priceText } from "./figures.js";
 import { barText } from "./chart_time.js";
 
 const ZOOM = 0.8;

@@ -2,7 +2,7 @@
 /** Pointing at the chart: a zone tells what it is, a click opens it; rows beside the chart lead to their bars. */
 
 import { showSignal } from "./chart_jumps.js";
-import { priceText } from "./chart_view.js";
+import { priceText } from "./figures.js";
 import { duration } from "./times.js";
 
 const NAMES = /** @type {Record<string, string>} */ ({

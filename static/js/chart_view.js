@@ -2,6 +2,7 @@
 /** The chart itself: candles, volume, the layer over them, the legend, and what colours they have. */
 
 import { facts } from "./facts.js";
+import { priceText } from "./figures.js";
 import { barText, tickText, zonedScale } from "./chart_time.js";
 import { SmcLayer } from "./smc_layer.js";
 import { alpha, colours } from "./theme.js";
@@ -31,12 +32,6 @@ const NARROWEST = 5;
 function neededDecimals(bars) {
   const places = bars.slice(-100).map((bar) => String(bar.close).split(".")[1]?.length ?? 0);
   return Math.min(8, Math.max(2, ...places));
-}
-
-/** @param {number} value @param {number | null} decimals */
-export function priceText(value, decimals) {
-  const places = decimals ?? (Math.abs(value) >= 1000 ? 2 : Math.abs(value) >= 1 ? 4 : 8);
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
 
 export class ChartView {

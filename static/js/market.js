@@ -1,16 +1,11 @@
 // @ts-check
 /** The market overview's prices, as candles form; biases are asked for now and then. */
 
+import { priceText } from "./figures.js";
 import { live } from "./live.js";
 
 const REFRESH_MS = 20_000;
 const PAINT_MS = 250;
-
-/** @param {number} value @param {string} decimals */
-function text(value, decimals) {
-  const places = decimals === "" ? 2 : Number(decimals);
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
-}
 
 export function keepMarket() {
   if (!document.getElementById("market")) return;
@@ -26,7 +21,8 @@ export function keepMarket() {
     if (document.hidden) return;
     for (const cell of document.querySelectorAll("[data-price]")) {
       const price = prices.get(cell.getAttribute("data-price") ?? "");
-      if (price !== undefined) cell.textContent = text(price, cell.getAttribute("data-decimals") ?? "");
+      const decimals = cell.getAttribute("data-decimals");
+      if (price !== undefined) cell.textContent = priceText(price, decimals ? Number(decimals) : null);
     }
     prices.clear();
   }, PAINT_MS);
