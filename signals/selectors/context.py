@@ -110,9 +110,9 @@ def _nearest(view: LogView, price: float, *, within: float, limit: int, scale: s
     for number in view.months():
         month = view.month(number)
         rows = month.rows
-        is_near = is_open(month.life) & np.isfinite(rows["top"])
+        is_wanted = is_open(month.life) & np.isfinite(rows["top"]) & _IS_ZONE[rows["kind"]]
         distance = np.maximum(np.maximum(rows["bottom"] - price, price - rows["top"]), 0.0) / price
-        chosen = np.flatnonzero(is_near & (distance <= within) & _IS_ZONE[rows["kind"]])
+        chosen = np.flatnonzero(is_wanted & (distance <= within))
         signals = view.told(month, chosen)
         found += [
             NearZone(row, float(each))
