@@ -1,8 +1,9 @@
 """How fast the pages are: ``python benchmarks/web.py [--quick]``.
 
 A web process as in service serves three pairs, seven timeframes and one year of candles with all their signals. Page
-times are those of a client on this machine that keeps its connection. The paint of pages and the panning of the chart
-are measured in Chromium, where it is installed; it draws without a graphics card here.
+times are those of a client on this machine that keeps its connection. What the dashboard and the list of signals ask
+for is measured with forty pairs too, as their cost grows with the number of series. The paint of pages and the
+panning of the chart are measured in Chromium, where it is installed; it draws without a graphics card here.
 """
 
 import argparse
@@ -33,6 +34,7 @@ PAIRS = {"BTCUSDT": 60_000.0, "ETHUSDT": 2_400.0, "BNBUSDT": 550.0}
 TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
 RUNS = 60
 SCANNED, SCANNED_CANDLES = 400, 1_000
+MANY, MANY_DAYS = 40, 30
 LIMIT = "60"
 PAGES = (
     "/web/", "/web/chart/BTCUSDT/15m", "/web/signals", "/web/signals?symbol=BTCUSDT&kind=FVG&status=active",
@@ -62,19 +64,10 @@ def seed(days: int) -> None:
     from backtests.engine.spec import BacktestSpec  # noqa: PLC0415
     from backtests.models import Backtest  # noqa: PLC0415
     from backtests.services.running import run_now  # noqa: PLC0415
-    from markets.selectors import candle_store  # noqa: PLC0415
-    from markets.services.pairs import ensure_series  # noqa: PLC0415
-    from markets.store import Source  # noqa: PLC0415
     from signals.selectors import SignalFilter, summary  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    for number, (symbol, price) in enumerate(PAIRS.items()):
-        for name in TIMEFRAMES:
-            series = SeriesKey(symbol, Timeframe(name))
-            ensure_series(series, is_active=True)
-            step = series.timeframe.milliseconds
-            made = walk(days * 86_400_000 // step, step, price=price, seed=number)
-            candle_store().merge(series, made, source=Source.ARCHIVE)
+    store_pairs(PAIRS, days)
     found = summary(SignalFilter())
     print(f"{days} days of {len(PAIRS)} pairs and {len(TIMEFRAMES)} timeframes: {found['total']:,} signals", flush=True)
     run_now(BacktestSpec.of({"symbol": "BTCUSDT", "timeframe": "1h"}))
@@ -83,6 +76,36 @@ def seed(days: int) -> None:
     names = ("kind", "state", "spec", "result", "symbol", "timeframe", "strategy", "start", "end", "folder")
     for _ in range(RUNS - 1):
         Backtest(**{name: getattr(run, name) for name in names}).save()
+
+
+def store_pairs(prices: dict[str, float], days: int) -> None:
+    """Store candles of every timeframe for each pair; the process must know the folder."""
+    from markets.selectors import candle_store  # noqa: PLC0415
+    from markets.services.pairs import ensure_series  # noqa: PLC0415
+    from markets.store import Source  # noqa: PLC0415
+
+    for number, (symbol, price) in enumerate(prices.items()):
+        for name in TIMEFRAMES:
+            series = SeriesKey(symbol, Timeframe(name))
+            ensure_series(series, is_active=True)
+            step = series.timeframe.milliseconds
+            made = walk(days * 86_400_000 // step, step, price=price, seed=number)
+            candle_store().merge(series, made, source=Source.ARCHIVE)
+
+
+def look_at_many() -> None:
+    """Show how long the parts take that look at every series, with many of them."""
+    import django  # noqa: PLC0415
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from smcsite.dashboard import market  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    store_pairs({f"S{number:02}USDT": 100.0 for number in range(MANY)}, MANY_DAYS)
+    what = f"{MANY} pairs, {MANY_DAYS} days"
+    show(f"dashboard's market of {what}, ms", 1000 * seconds_of(market), limit=LIMIT)
 
 
 def scan_many() -> None:
@@ -204,10 +227,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a month instead of a year, fewer rounds")
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--many", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--scan", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.seed:
         seed(options.seed)
+        return
+    if options.many:
+        look_at_many()
         return
     if options.scan:
         scan_many()
@@ -218,8 +245,9 @@ def main() -> None:
         with service(variables) as port:
             show_pages(port, times=20 if options.quick else 100)
             show_browser(f"http://127.0.0.1:{port}", times=3 if options.quick else 5)
-    with environment() as variables:
-        run_self(variables, "--scan")
+    for case in ("--many", "--scan"):
+        with environment() as variables:
+            run_self(variables, case)
 
 
 if __name__ == "__main__":

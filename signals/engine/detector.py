@@ -84,6 +84,10 @@ class Detector:
         """Where the last close stands in the range: 0 bottom, 1 top, NaN without a range."""
         return float(self._state.core[0]["range_pos"])
 
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in (*self._state, self._step_signals, self._step_marks))
+
     def run(self, candles: Candles) -> Run:
         """Take all of ``candles``; raise ``InvalidCandlesError`` when they do not follow the last one."""
         if len(candles) and self.bars and candles.open_time[0] <= self._state.core[0]["time"]:

@@ -1,7 +1,8 @@
 """Reads of signals: lists as of any moment, counts, context, zones, and the ledger."""
 
 from signals.log import SignalRow
-from signals.selectors.context import Bias, NearZone, bias, context, contexts, zones_near
+from signals.selectors.context import NearZone, context, contexts, zones_near
+from signals.selectors.courses import Bias, bias
 from signals.selectors.ledger import ledger
 from signals.selectors.listing import SignalFilter, SignalPage, signal, signals
 from signals.selectors.logs import fresh_view, signal_log, stored_series

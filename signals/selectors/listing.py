@@ -23,7 +23,8 @@ from signals.log import LogView, SignalRow
 from signals.log.months import month_of, month_start
 from signals.log.rows import SCALE_NAMES, SignalId
 from signals.log.views import LifeArray, Month
-from signals.selectors.context import course_of, is_open
+from signals.selectors.context import is_open
+from signals.selectors.courses import course_of
 from signals.selectors.logs import fresh_view, mends, stored_series
 
 
