@@ -98,14 +98,18 @@ def look_at_many() -> None:
     import django  # noqa: PLC0415
 
     django.setup()
+    from django.conf import settings  # noqa: PLC0415
     from django.core.management import call_command  # noqa: PLC0415
 
+    from signals.selectors import SignalFilter, signal_log, signals  # noqa: PLC0415
     from smcsite.dashboard import market  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     store_pairs({f"S{number:02}USDT": 100.0 for number in range(MANY)}, MANY_DAYS)
     what = f"{MANY} pairs, {MANY_DAYS} days"
     show(f"dashboard's market of {what}, ms", 1000 * seconds_of(market), limit=LIMIT)
+    show(f"signals of {what}: first page, ms", 1000 * seconds_of(lambda: signals(SignalFilter())), limit=LIMIT)
+    show("  held in memory, MB", signal_log(settings.DATA_ROOT).nbytes / 1e6, limit="20")
 
 
 def scan_many() -> None:

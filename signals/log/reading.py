@@ -16,7 +16,7 @@ from signals.log.journal import Frame, JournalReader, Opening, no_facts, status_
 from signals.log.rows import in_order
 from signals.log.views import LogView
 
-# Views of more bytes than this are dropped, the least recently asked first.
+# Months of more bytes than this are dropped, those of the view least recently asked for first.
 _MEMORY = 256 * 2**20
 _TRIM_SECONDS = 1.0
 
@@ -58,20 +58,29 @@ class SignalLog:
         else:
             opened.refresh()
         self._open.move_to_end(series)
-        self._trim()
+        if time.monotonic() - self._trimmed_at > _TRIM_SECONDS:
+            self.trim()
         return opened.view
 
     def _forget(self, series: SeriesKey) -> None:
         self._open.pop(series, None)
         self._folders.forget(series)
 
-    def _trim(self) -> None:
-        now = time.monotonic()
-        if now - self._trimmed_at < _TRIM_SECONDS:
-            return
-        self._trimmed_at = now
-        while len(self._open) > 1 and sum(each.view.nbytes for each in self._open.values()) > _MEMORY:
-            self._forget(next(iter(self._open)))
+    def trim(self) -> None:
+        """Drop the months that are too many: for when a reader is done, who loads them after it got the views."""
+        with self._lock:
+            self._trimmed_at = time.monotonic()
+            held = self.nbytes
+            for opened in [*self._open.values()][:-1]:
+                if held <= _MEMORY:
+                    break
+                former, opened.view = opened.view, opened.view.without_months()
+                held -= former.nbytes - opened.view.nbytes
+
+    @property
+    def nbytes(self) -> int:
+        with self._lock:
+            return sum(each.view.nbytes for each in self._open.values())
 
 
 @dataclass(slots=True, eq=False)

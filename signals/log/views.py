@@ -1,7 +1,7 @@
 """A series' log as it stood at one moment: marks folded into signals, month by month."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ LifeArray = NDArray[np.int64]
 
 # A month later than any.
 _FOREVER = 10**6
+# How many of a log's newest signals are held apart from their months, where the last months have as many.
+_RECENT, _RECENT_MONTHS = 256, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +57,11 @@ class Month:
         life = np.full((len(Mark), len(rows)), UNSET, np.int64)
         return Month.of(np.concatenate([self.rows, rows]), np.concatenate([self.life, life], axis=1))
 
+    def newest(self, count: int) -> "Month":
+        """Return the last signals alone; none of the other's memory is held."""
+        first = max(0, len(self.rows) - count)
+        return Month.of(self.rows[first:].copy(), self.life[:, first:].copy())
+
     @property
     def nbytes(self) -> int:
         return self.rows.nbytes + self.life.nbytes + sum(each.nbytes for each in self.places)
@@ -82,6 +89,7 @@ class LogView:
     # Each with the month up to which the files' marks are folded in. A mark is written once, so order is no matter.
     _months: dict[int, tuple[Month, int]] = field(default_factory=dict)
     _marks: dict[int, RecordArray] = field(default_factory=dict)
+    _recent: Month | None = None
     _numbers: list[int] | None = None
 
     @property
@@ -111,19 +119,40 @@ class LogView:
             self._months[number] = month, wanted
         return month
 
+    def recent(self) -> Month:
+        """Return the newest signals, across months, as they stand at ``through``: what most lists need of a log.
+
+        They are so few that those of every log can be held; the months they are cut from are not.
+        """
+        if self._recent is None:
+            newest = [self._signals_in(number) for number in self.months()[-_RECENT_MONTHS:]]
+            recent = Month.of(np.concatenate([no_facts()[0], *newest])).newest(_RECENT).marked(self.tail_marks)
+            first = months.month_of(int(recent.rows["confirm_time"][0])) if len(recent.rows) else _FOREVER
+            for month in months.months_on_disk(self.folder, "marks"):
+                if month >= first:
+                    recent = recent.marked(self._read_marks(month))
+            self._recent = recent
+        return self._recent
+
     def _unfolded(self, number: int) -> Month:
         """Return one month's signals with the marks that are not in month files."""
+        return Month.of(self._signals_in(number)).marked(self.tail_marks)
+
+    def _signals_in(self, number: int) -> RecordArray:
         stored = self._stored(months.read_signals, number)
         stored = stored[stored["confirm_time"] <= self.base]
         tail = [rows for month, rows in months.by_month(self.tail_signals, "confirm_time") if month == number]
-        return Month.of(np.concatenate([stored, *tail])).marked(self.tail_marks)
+        return np.concatenate([stored, *tail])
 
     def _marks_in(self, month: int) -> RecordArray:
         found = self._marks.get(month)
         if found is None:
-            stored = self._stored(months.read_marks, month)
-            found = self._marks[month] = stored[stored["time"] <= self.base]
+            found = self._marks[month] = self._read_marks(month)
         return found
+
+    def _read_marks(self, month: int) -> RecordArray:
+        stored = self._stored(months.read_marks, month)
+        return stored[stored["time"] <= self.base]
 
     def _stored(self, read: Callable[[Path, int], RecordArray], month: int) -> RecordArray:
         """Read a month file. A damaged one takes its log out of the way: it is built anew from the candles."""
@@ -187,6 +216,10 @@ class LogView:
                 loaded[number] = loaded[number][0].extended(rows), loaded[number][1]
         for number, (month, folded) in loaded.items():
             loaded[number] = month.marked(new_marks), folded
+        recent = self._recent
+        if recent is not None:
+            recent = recent.extended(new_signals).marked(new_marks) if frames else recent
+            recent = recent.newest(_RECENT) if len(recent.rows) > 2 * _RECENT else recent
         signals = np.concatenate([self.tail_signals, new_signals])
         marks = np.concatenate([self.tail_marks, new_marks])
         return LogView(
@@ -201,8 +234,15 @@ class LogView:
             marks[marks["time"] > base],
             loaded,
             {} if base != self.base else self._marks,
+            recent,
         )
+
+    def without_months(self) -> "LogView":
+        """Return the view with nothing loaded but its newest signals."""
+        return replace(self, _months={}, _marks={})
 
     @property
     def nbytes(self) -> int:
-        return sum(each.nbytes for each, _ in self._months.values()) + sum(each.nbytes for each in self._marks.values())
+        held = [each.nbytes for each, _ in self._months.values()]
+        held += [each.nbytes for each in self._marks.values()]
+        return sum(held) + (self._recent.nbytes if self._recent is not None else 0)

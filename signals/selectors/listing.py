@@ -214,12 +214,9 @@ def _matches(
 ) -> Iterator[_Found]:
     """Yield a log's matching signals in the list's order, from after the cursor on; months load as they are needed."""
     step, symbol, minutes = view.series.timeframe.milliseconds, view.series.symbol, view.series.timeframe.minutes
-    numbers = chosen_months(view, filter_)
-    for number in reversed(numbers) if newest_first else numbers:
-        if after is not None and _is_before(number, after.confirmed_at - step, newest_first=newest_first):
-            continue
-        month = view.month(number, as_of=filter_.as_of)
+    for month, untold in _parts(view, filter_, after, newest_first=newest_first):
         chosen = matching(view, month, filter_)
+        chosen = chosen[: np.searchsorted(chosen, untold)]
         if after is not None:
             chosen = chosen[_is_after(month.rows[chosen], view.series, after, newest_first=newest_first)]
         chosen = chosen[: -limit - 1 : -1] if newest_first else chosen[:limit]
@@ -227,6 +224,29 @@ def _matches(
         keys = zip(rows["confirm_time"].tolist(), rows["scale"].tolist(), rows["number"].tolist(), strict=True)
         for place, (time, scale, count) in zip(chosen.tolist(), keys, strict=True):
             yield _Found(_Key(time + step, symbol, minutes, scale, count), view, month, place)
+
+
+def _parts(
+    view: LogView, filter_: SignalFilter, after: _Key | None, *, newest_first: bool
+) -> Iterator[tuple[Month, int]]:
+    """Yield the parts of a log in the list's order, each with how many of its signals are in none before it.
+
+    The newest signals come as a part of their own: of most logs a list needs no more, and of none its whole month.
+    """
+    recent_times = np.empty(0, np.int64)
+    if newest_first and filter_.as_of is None:
+        recent = view.recent()
+        recent_times = recent.rows["confirm_time"]
+        yield recent, len(recent.rows)
+    numbers = chosen_months(view, filter_)
+    for number in reversed(numbers) if newest_first else numbers:
+        edge = after.confirmed_at - view.series.timeframe.milliseconds if after is not None else None
+        if edge is not None and _is_before(number, edge, newest_first=newest_first):
+            continue
+        first, end = np.searchsorted(recent_times, [month_start(number), month_start(number + 1)]).tolist()
+        if first == 0:  # else the newest signals reach back beyond the month
+            month = view.month(number, as_of=filter_.as_of)
+            yield month, len(month.rows) - end
 
 
 def _is_before(number: int, edge: int, *, newest_first: bool) -> bool:

@@ -60,16 +60,22 @@ def fresh_view(series: SeriesKey) -> LogView | None:
 
 
 def mends(read: Callable[P, T]) -> Callable[P, T]:
-    """Let a reader read again when its log was replaced on the way, or taken away because a file was damaged."""
+    """Let a reader read again when its log was replaced on the way, or taken away because a file was damaged.
+
+    What it loaded counts once it is done: of all series together that may be too much to keep.
+    """
 
     @wraps(read)
     def again(*args: P.args, **kwargs: P.kwargs) -> T:
-        for _ in range(_TRIES):
-            try:
-                return read(*args, **kwargs)
-            except (CorruptFileError, FileNotFoundError):
-                logger.info("a signal log is read again", exc_info=True)
-        return read(*args, **kwargs)
+        try:
+            for _ in range(_TRIES):
+                try:
+                    return read(*args, **kwargs)
+                except (CorruptFileError, FileNotFoundError):
+                    logger.info("a signal log is read again", exc_info=True)
+            return read(*args, **kwargs)
+        finally:
+            signal_log(settings.DATA_ROOT).trim()
 
     return again
 
