@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
@@ -124,11 +124,14 @@ class Environment:
     )
     log_format: str = _variable(readers.read_choice("text", "json"), "text", "text, or json for a log collector")
 
+    # No variable: the file that SHARED_SECRET was read from, which is read again when it changes.
+    shared_secret_file: Path | None = None
+
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
         """Read and check every variable; raise ``EnvironmentVariableError`` for the first that is bad."""
         values = {}
-        for each in fields(cls):
+        for each in _variables():
             name = each.name.upper()
             try:
                 values[each.name] = each.metadata["read"](variables.get(name, "").strip() or each.metadata["default"])
@@ -204,9 +207,11 @@ def shared_secrets(text: str) -> dict[str, str]:
     return {part.removesuffix(":read"): "read" if part.endswith(":read") else "full" for part in parts}
 
 
-def load() -> Environment:
+def load(file: Path = BASE_DIR / ".env") -> Environment:
     """Read the process's environment; what it leaves out comes from ``.env``, if there is one."""
-    return Environment.read(_with_secret_files({**_env_file(BASE_DIR / ".env"), **os.environ}))
+    variables = {**_env_file(file), **os.environ}
+    environment = Environment.read(_with_secret_files(variables))
+    return replace(environment, shared_secret_file=_secret_files(variables).get("SHARED_SECRET"))
 
 
 def _env_file(path: Path) -> dict[str, str]:
@@ -222,29 +227,41 @@ def _env_file(path: Path) -> dict[str, str]:
     return values
 
 
+def _secret_files(variables: Mapping[str, str]) -> dict[str, Path]:
+    """Return the files of the secrets that are given as files; a secret that is set needs none."""
+    paths = {name: variables.get(f"{name}_FILE", "").strip() for name in SECRETS}
+    return {name: Path(path) for name, path in paths.items() if path and not variables.get(name, "").strip()}
+
+
 def _with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
     """Fill in the secrets that are given as files."""
     filled = dict(variables)
-    for name in SECRETS:
-        path = variables.get(f"{name}_FILE", "").strip()
-        if not path or variables.get(name, "").strip():
-            continue
+    for name, path in _secret_files(variables).items():
         try:
-            filled[name] = Path(path).read_text(encoding="utf-8").strip()
+            filled[name] = path.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise EnvironmentVariableError(f"{name}_FILE must be a readable file: {reason}") from None
     return filled
 
 
+def _variables() -> list[Field[Any]]:
+    return [each for each in fields(Environment) if each.metadata]
+
+
 def names() -> list[str]:
     """Return the names of all variables."""
-    return [each.name.upper() for each in fields(Environment)]
+    return [each.name.upper() for each in _variables()]
+
+
+def defaults() -> dict[str, str]:
+    """Return what each variable is when nobody sets it."""
+    return {each.name.upper(): each.metadata["default"] for each in _variables()}
 
 
 def example() -> str:
     """Return the text that ``.env.example`` must have: each variable with its meaning and its default."""
     lines = ["# Every variable of the service. Copy to .env and change what you need.", ""]
-    for each in fields(Environment):
+    for each in _variables():
         lines += [f"# {each.metadata['meaning']}", f"{each.name.upper()}={each.metadata['default']}", ""]
     return "\n".join(lines)

@@ -54,7 +54,8 @@ def _kept_key(path: Path) -> str:
 
 
 SECRET_KEY = _secret_key()
-SHARED_SECRETS = tuple(env.shared_secrets(ENV.shared_secret))
+# What asks it stands below smcsite, so it is named here.
+CALLER_CHECK = "smcsite.security.credentials.opens"
 DEBUG = ENV.django_debug
 ALLOWED_HOSTS = [*readers.LOOPBACK, "[::1]", *ENV.allowed_hosts]
 

@@ -8,12 +8,11 @@ import atexit
 import os
 import shutil
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 
 from smcsite.child import FRUGAL
 from smcsite.embedded import start_server
-from smcsite.env import Environment
+from smcsite.env import defaults
 from tests.compiling import compile_in_turn
 
 FOLDER = Path(tempfile.mkdtemp(prefix="smc-test-"))
@@ -24,8 +23,7 @@ _server = start_server(FOLDER / "redis")
 
 def test_variables() -> dict[str, str]:
     """Return every variable of the service as tests see it."""
-    variables = {each.name.upper(): str(each.metadata["default"]) for each in fields(Environment)}
-    variables |= {
+    return defaults() | {
         "MARKET_SOURCE": "binance",
         "BINANCE_REST_URL": f"http://{NOWHERE}",
         "BINANCE_WS_URL": f"ws://{NOWHERE}",
@@ -36,7 +34,6 @@ def test_variables() -> dict[str, str]:
         "DJANGO_SECRET_KEY": "a-secret-key-of-the-tests-0123456789-0123456789",
         "RATE_LIMIT": "1000000/m",
     }
-    return variables
 
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that tests start compiles all modules anew

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -78,14 +77,17 @@ def _credentials(text: str) -> tuple[Credential, ...]:
 
 @cache
 def keyring() -> Keyring:
-    path = os.environ.get("SHARED_SECRET_FILE", "").strip()
-    is_from_file = path and not os.environ.get("SHARED_SECRET", "").strip()
-    return Keyring(settings.ENV.shared_secret, Path(path) if is_from_file else None)
+    return Keyring(settings.ENV.shared_secret, settings.ENV.shared_secret_file)
 
 
 def is_open() -> bool:
     """Say whether the service asks for no secret, which is only so on loopback."""
     return not settings.ENV.shared_secret
+
+
+def opens(presented: bytes) -> bool:
+    """Say whether a caller may read who presents this: any of the secrets, or anything while none is asked for."""
+    return is_open() or keyring().find(presented) is not None
 
 
 def presented_secret(request: HttpRequest) -> bytes | None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import clear_url_caches, path
+from django.utils.module_loading import import_string
 
 from markets.models import Backfill, JobState
 from smcsite import problems
@@ -157,19 +159,21 @@ def test_a_secret_is_revoked_without_a_restart(tmp_path: Path, monkeypatch: pyte
     file.write_text(SECRET)
     clock = [1_000.0]
     monkeypatch.setattr("smcsite.security.credentials.time.monotonic", lambda: clock[0])
-    ring = Keyring(SECRET, file)
 
-    def finds_after(seconds: float, secret: str) -> bool:
+    def opens_after(seconds: float, secret: str) -> bool:
         clock[0] += seconds
-        return ring.find(secret.encode()) is not None
+        is_open: bool = import_string(settings.CALLER_CHECK)(secret.encode())
+        return is_open
 
-    file.write_text(NEXT_SECRET)
-    assert finds_after(6, NEXT_SECRET)
-    assert not finds_after(0, SECRET)
-    file.write_text("short")
-    assert finds_after(6, NEXT_SECRET)
-    file.unlink()
-    assert finds_after(6, NEXT_SECRET)
+    with environment(shared_secret=SECRET, shared_secret_file=file):
+        assert opens_after(0, SECRET)
+        file.write_text(NEXT_SECRET)
+        assert opens_after(6, NEXT_SECRET)
+        assert not opens_after(0, SECRET)
+        file.write_text("short")
+        assert opens_after(6, NEXT_SECRET)
+        file.unlink()
+        assert opens_after(6, NEXT_SECRET)
 
 
 def test_secret_not_stored_plain(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smcsite.env import BASE_DIR, SECRETS, Environment, EnvironmentVariableError, _env_file, _with_secret_files
+from smcsite.env import BASE_DIR, SECRETS, Environment, EnvironmentVariableError, _env_file, _with_secret_files, load
 
 SECRET = "9f3c1b7a5e2d4860aa77cc11ee559932"
 KEY = "Qm7vX2pL9sT4wZ8rB3nK6yH1cD5fG0jA-eU.iO_qW-0011223344"
@@ -166,3 +166,28 @@ def test_every_secret_may_come_as_a_file(name: str, tmp_path: Path) -> None:
 
 def test_a_secret_that_is_set_wins_over_its_file() -> None:
     assert _with_secret_files({"SHARED_SECRET": SECRET, "SHARED_SECRET_FILE": "/nowhere"})["SHARED_SECRET"] == SECRET
+
+
+@pytest.mark.parametrize("where", ["in the environment", "in .env"])
+def test_the_file_of_the_shared_secret_is_remembered_wherever_it_was_named(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, variables = tmp_path / "secret", tmp_path / ".env"
+    secret.write_text(SECRET)
+    monkeypatch.delenv("SHARED_SECRET", raising=False)
+    if where == "in .env":
+        variables.write_text(f"SHARED_SECRET_FILE={secret}\n")
+    else:
+        monkeypatch.setenv("SHARED_SECRET_FILE", str(secret))
+    environment = load(variables)
+    assert (environment.shared_secret, environment.shared_secret_file) == (SECRET, secret)
+
+
+def test_a_file_that_lost_against_a_secret_in_env_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(f"SHARED_SECRET={SECRET}\n")
+    monkeypatch.delenv("SHARED_SECRET", raising=False)
+    monkeypatch.setenv("SHARED_SECRET_FILE", str(tmp_path / "secret"))
+    environment = load(tmp_path / ".env")
+    assert (environment.shared_secret, environment.shared_secret_file) == (SECRET, None)

@@ -12,6 +12,7 @@ from channels.routing import get_default_application
 from channels.worker import Worker
 from django.conf import settings
 from django.core.management.base import CommandParser
+from django.utils.module_loading import import_string
 
 from markets.management.base import SmcCommand
 from signals.feed.door import Door
@@ -40,7 +41,8 @@ class Command(SmcCommand):
         port = options["port"] if options["port"] is not None else environment.worker_port
         runner = stream_runner()
         try:
-            door = Door(runner, host=environment.worker_host, port=port, secrets=list(settings.SHARED_SECRETS))
+            opens = import_string(settings.CALLER_CHECK)
+            door = Door(runner, host=environment.worker_host, port=port, opens=opens)
         except OSError as error:
             self.fail(f"WORKER_PORT: cannot listen on {environment.worker_host}:{port}: {error.strerror}")
         load_engine()

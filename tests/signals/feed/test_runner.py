@@ -161,7 +161,7 @@ def ask(port: int, path: str, **headers: str) -> tuple[int, str]:
 
 @pytest.fixture
 def door(runner: StreamRunner) -> Iterator[Door]:
-    door = Door(runner, host="127.0.0.1", port=0, secrets=["s" * 32])
+    door = Door(runner, host="127.0.0.1", port=0, opens=lambda presented: presented == b"s" * 32)
     yield door
     door.close()
 
@@ -183,6 +183,18 @@ def test_metrics_are_prometheus_text_and_need_the_secret(runner: StreamRunner, d
     assert "smc_stream_leader 0.0" in text
     assert 'smc_stream_series{state="live"} 0.0' in text
     assert ask(door.port, "/else")[0] == 404
+
+
+def test_a_secret_that_was_changed_counts_at_the_stream_s_door_too(runner: StreamRunner) -> None:
+    secrets = {b"s" * 32}
+    door = Door(runner, host="127.0.0.1", port=0, opens=lambda presented: presented in secrets)
+    try:
+        assert ask(door.port, "/metrics", **{"X-Shared-Secret": "s" * 32})[0] == 200
+        secrets = {b"t" * 32}
+        assert ask(door.port, "/metrics", **{"X-Shared-Secret": "s" * 32})[0] == 401
+        assert ask(door.port, "/metrics", **{"X-Shared-Secret": "t" * 32})[0] == 200
+    finally:
+        door.close()
 
 
 @pytest.mark.django_db
