@@ -1,5 +1,7 @@
 """How every command of the service behaves: exit codes, one clear line for a mistake, progress."""
 
+import logging
+import sys
 import time
 from argparse import ArgumentTypeError
 from typing import Any, NoReturn
@@ -18,8 +20,16 @@ _ERASE = "\x1b[2K"
 
 class SmcCommand(BaseCommand):
     """A command that ends 0 on success, 1 on failure with one line, 2 on bad arguments; never with a traceback
-    for a user's mistake. Subclasses write ``run``.
+    for a user's mistake. Subclasses write ``run``. Standard output is for what it answers; one that is a part of the
+    service (``is_service``) logs there, as all parts do.
     """
+
+    is_service = False
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        if not self.is_service:
+            _log_to_standard_error()
+        super().run_from_argv(argv)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
@@ -48,6 +58,12 @@ class SmcCommand(BaseCommand):
         if self.stderr.isatty():
             self.stderr.write(_ERASE, ending="")  # a progress line that was under way
         raise CommandError(" ".join(message.split()), returncode=returncode)
+
+
+def _log_to_standard_error() -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
 
 
 def ensure_tables() -> None:

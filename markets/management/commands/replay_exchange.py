@@ -34,6 +34,7 @@ _AFTERGLOW = 15_000
 
 class Command(SmcCommand):
     help = "Serve a market on Binance's protocol (REST, streams, archive) at any speed."
+    is_service = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--source", default="synthetic", help="synthetic, store, or a Parquet or CSV file")

@@ -30,6 +30,7 @@ _RETRY_SECONDS = 1.0
 
 class Command(SmcCommand):
     help = "Keep the market's candles and signals live: a Channels worker that leads, or stands by for the leader."
+    is_service = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--shard", type=shard, default=Shard(), help="I/N: follow the I-th of N parts of the pairs")

@@ -19,6 +19,7 @@ _MIGRATION_LOCK = 0x534D43  # any number, the same for all
 
 class Command(SmcCommand):
     help = "Migrate, note the pairs of SYMBOLS at the first start, clear up after a crash. Safe to repeat."
+    is_service = True
     requires_system_checks = ()  # a web process checks them; here they cost a second
 
     def run(self, **options: Any) -> None:

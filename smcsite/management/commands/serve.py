@@ -32,6 +32,7 @@ _PORT_PATIENCE = 1.5
 
 class Command(SmcCommand):
     help = "Run the service: web, stream, workers, scheduler and, unless REDIS_URL is set, an embedded server."
+    is_service = True
     requires_system_checks = ()  # `prepare` and the web process do
 
     def add_arguments(self, parser: CommandParser) -> None:
