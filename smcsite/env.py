@@ -108,7 +108,9 @@ class Environment:
         readers.read_secret, "", "50 random characters; generated into DATA_DIR when empty on loopback"
     )
     django_debug: bool = _variable(readers.read_flag, "false", "Django's debug pages; loopback only")
-    allowed_hosts: list[str] = _variable(readers.read_hosts, "", "Host names the site answers to, besides loopback")
+    allowed_hosts: list[str] = _variable(
+        readers.read_hosts, "", "Host names the site answers to, besides loopback; no scheme, no port"
+    )
     cors_allowed_origins: list[str] = _variable(
         readers.read_origins, "", "Origins whose pages may call the API from a browser"
     )

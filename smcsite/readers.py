@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from markets.series import SYMBOL_PATTERN
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+# As Django compares it with a Host header; a dot before it stands for all names below it.
+_HOST = re.compile(rf"\.?{_LABEL}(\.{_LABEL})*")
 _PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "your-secret", "your_secret", "django-insecure")
 
 
@@ -147,7 +150,17 @@ def read_hosts(value: str) -> list[str]:
     hosts = _items(value)
     if "*" in hosts:
         raise BadValueError("host names; * would accept any Host header")
+    if not all(_HOST.fullmatch(host) or _is_bracketed_address(host) for host in hosts):
+        raise BadValueError("host names such as charts.example.org, without scheme and port, separated by commas")
     return hosts
+
+
+def _is_bracketed_address(host: str) -> bool:
+    """Say whether it is an address of IPv6 as a Host header has it."""
+    try:
+        return host.startswith("[") and host.endswith("]") and ip_address(host[1:-1]).version == 6
+    except ValueError:
+        return False
 
 
 def read_folder(value: str) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from django.http.request import validate_host
 
 from smcsite.env import BASE_DIR, SECRETS, Environment, EnvironmentVariableError, _env_file, _with_secret_files, load
 
@@ -27,6 +28,13 @@ UNSAFE: list[tuple[dict[str, str], str]] = [
     ({**PUBLIC, "DJANGO_SECRET_KEY": f"django-insecure-{KEY}"}, "DJANGO_SECRET_KEY"),
     ({**PUBLIC, "DJANGO_DEBUG": "true"}, "DJANGO_DEBUG"),
     ({**PUBLIC, "ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "https://smc.example.org"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "smc.example.org:8443"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "smc.example.org/"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "smc.example.org charts.example.org"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "*.example.org"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "::1"}, "ALLOWED_HOSTS"),
+    ({"ALLOWED_HOSTS": "[smc.example.org]"}, "ALLOWED_HOSTS"),
     ({"DJANGO_DEBUG": "perhaps"}, "DJANGO_DEBUG"),
     ({"API_PORT": "http"}, "API_PORT"),
     ({"API_PORT": "65536"}, "API_PORT"),
@@ -109,6 +117,21 @@ def test_config_refuses_unsafe(tmp_path: Path) -> None:
         assert KEY not in told
         assert SECRET not in told
         assert ":pw@" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("smc.example.org", "smc.example.org"),
+        ("SMC.Example.org", "smc.example.org"),
+        (".example.org", "charts.example.org"),
+        ("smc", "smc"),
+        ("192.168.1.7", "192.168.1.7"),
+        ("[2001:db8::7]", "[2001:db8::7]"),
+    ],
+)
+def test_a_host_name_that_is_accepted_matches_a_request(name: str, host: str) -> None:
+    assert validate_host(host, Environment.read({"ALLOWED_HOSTS": f"other.example.com, {name}"}).allowed_hosts)
 
 
 def test_a_safe_production_environment_starts(tmp_path: Path) -> None:
