@@ -95,12 +95,14 @@ class Environment:
         "API calls send it as X-Shared-Secret; 32 characters or more; two by comma; SECRET:read can only read",
     )
     database_url: str = _variable(
-        readers.read_optional(readers.read_service_url("postgres", "postgresql", "sqlite")),
+        readers.read_optional(
+            readers.read_service_url("postgres://user:password@host/name", "postgres", "postgresql", "sqlite")
+        ),
         "",
         "postgres://user:password@host/name; empty: SQLite in DATA_DIR",
     )
     redis_url: str = _variable(
-        readers.read_optional(readers.read_service_url("redis", "rediss", "unix")),
+        readers.read_optional(readers.read_service_url("redis://:password@host:6379", "redis", "rediss", "unix")),
         "",
         "redis://host:6379; empty: an embedded server is started",
     )

@@ -109,15 +109,20 @@ def read_optional(reader: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda value: reader(value) if value.strip() else ""
 
 
-def read_service_url(*schemes: str) -> Callable[[str], str]:
+def read_service_url(example: str, *schemes: str) -> Callable[[str], str]:
     def read(value: str) -> str:
-        expected = f"a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        expected = (
+            f"a URL such as {example} ({', '.join(schemes)}); "
+            "the characters / ? # % of a password are written %2F %3F %23 %25"
+        )
         try:
             parts = urlsplit(value.strip())
             parts.port  # noqa: B018 - reading it checks it
         except ValueError:
             raise BadValueError(expected) from None
-        if parts.scheme not in schemes:
+        # A password that holds one of them ends the host, and its rest with the @ stands behind.
+        is_cut = bool(parts.netloc) and "@" in f"{parts.path}{parts.query}{parts.fragment}"
+        if parts.scheme not in schemes or is_cut:
             raise BadValueError(expected)
         return value.strip()
 

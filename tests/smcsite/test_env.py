@@ -16,7 +16,7 @@ SECRET = "9f3c1b7a5e2d4860aa77cc11ee559932"
 KEY = "Qm7vX2pL9sT4wZ8rB3nK6yH1cD5fG0jA-eU.iO_qW-0011223344"
 PUBLIC = {"API_HOST": "0.0.0.0", "SHARED_SECRET": SECRET, "DJANGO_SECRET_KEY": KEY}  # noqa: S104
 
-# What is wrong, and the variable that the one line must name.
+# What is wrong, and what the one line must name: the variable, or how a value is written.
 UNSAFE: list[tuple[dict[str, str], str]] = [
     ({**PUBLIC, "SHARED_SECRET": ""}, "SHARED_SECRET"),
     ({**PUBLIC, "SHARED_SECRET": "short-secret-Zq9"}, "SHARED_SECRET"),
@@ -59,7 +59,12 @@ UNSAFE: list[tuple[dict[str, str], str]] = [
     ({"CSRF_TRUSTED_ORIGINS": "example.org"}, "CSRF_TRUSTED_ORIGINS"),
     ({"DATABASE_URL": "mysql://localhost/smc"}, "DATABASE_URL"),
     ({"DATABASE_URL": "postgres://user:pw@host:port/smc"}, "DATABASE_URL"),
+    ({"DATABASE_URL": "postgres://smc:ab/Zq9@postgres:5432/smc"}, "%2F"),
+    ({"DATABASE_URL": "postgres://smc:12/Zq9@postgres:5432/smc"}, "%2F"),
+    ({"DATABASE_URL": "postgres://smc:12?Zq9@postgres:5432/smc"}, "%3F"),
+    ({"DATABASE_URL": "postgres://smc:12#Zq9@postgres:5432/smc"}, "%23"),
     ({"REDIS_URL": "http://localhost:6379"}, "REDIS_URL"),
+    ({"REDIS_URL": "redis://:12/Zq9@redis:6379"}, "REDIS_URL"),
     ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
     ({"LOG_FORMAT": "xml"}, "LOG_FORMAT"),
     ({"DATA_DIR": "/etc/passwd"}, "DATA_DIR"),
@@ -132,6 +137,20 @@ def test_config_refuses_unsafe(tmp_path: Path) -> None:
 )
 def test_a_host_name_that_is_accepted_matches_a_request(name: str, host: str) -> None:
     assert validate_host(host, Environment.read({"ALLOWED_HOSTS": f"other.example.com, {name}"}).allowed_hosts)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("DATABASE_URL", "postgres://smc:ab%2Fcd@postgres:5432/smc?sslmode=require"),
+        ("DATABASE_URL", "postgres://smc:a@b@postgres/smc"),
+        ("DATABASE_URL", "sqlite:////srv/smc@home/db.sqlite3"),
+        ("REDIS_URL", "redis://:ab%2Fcd@redis:6379"),
+        ("REDIS_URL", "unix:///run/redis@1.sock"),
+    ],
+)
+def test_a_url_whose_password_is_written_as_urls_want_it_is_taken(name: str, url: str) -> None:
+    assert getattr(Environment.read({name: url}), name.lower()) == url
 
 
 def test_a_safe_production_environment_starts(tmp_path: Path) -> None:
