@@ -31,7 +31,7 @@ urlpatterns = [
     path("health", health, name="health"),
     path("healthz", healthz, name="healthz"),
     path("metrics", metrics, name="metrics"),
-    path("login/", LoginView.as_view(template_name="smcsite/login.html"), name="login"),
+    path("login/", LoginView.as_view(template_name="smcsite/login.html", extra_context=views.SIGN_IN), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("docs", SpectacularSwaggerSplitView.as_view(template_name="smcsite/docs.html"), name="docs"),

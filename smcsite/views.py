@@ -7,7 +7,8 @@ from typing import Any
 import django
 from django.conf import settings as configuration
 from django.contrib import messages
-from django.db import connection
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -198,6 +199,17 @@ def _hits(text: str) -> list[Pair]:
         return list(found.values())[:_HITS_SHOWN]
     starting = [symbol for symbol in found if symbol.startswith(text)]
     return [found[symbol] for symbol in dict.fromkeys([*starting, *near_symbols(text)])][:_HITS_SHOWN]
+
+
+def _has_nobody() -> bool:
+    """Say whether there is no account yet; a database that is away is no reason to show no page."""
+    try:
+        return not get_user_model().objects.exists()
+    except DatabaseError:
+        return False
+
+
+SIGN_IN = {"has_nobody": _has_nobody}
 
 
 @require_GET

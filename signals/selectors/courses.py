@@ -174,6 +174,6 @@ def bias(series: SeriesKey, *, scale: str = "internal") -> Bias | None:
         return known[1]
     told = _states.now(series, scale)[0]
     # What waits for a candle before the last stored one may go on without another one being stored.
-    if told is None or told.open_time == version.last_time:
+    if told is None or told.open_time == version[0]:
         _biases[name] = version, told
     return told

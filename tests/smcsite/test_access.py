@@ -257,6 +257,14 @@ def test_who_is_not_of_the_staff_is_told_so_and_can_sign_in_as_another(visitor: 
     assert 'name="username"' in visitor.get("/login/").content.decode()
 
 
+def test_while_nobody_has_an_account_the_login_says_how_to_make_one(client: Client) -> None:
+    """With a secret set every page leads here, and a new service has no account."""
+    hint = "manage.py createsuperuser"
+    assert hint in client.get("/web/", follow=True).content.decode()
+    User.objects.create_user("bob")
+    assert hint not in client.get("/login/").content.decode()
+
+
 def test_a_login_that_leads_back_to_itself_is_no_error(staff: Client) -> None:
     assert staff.get("/login/?next=/login/").status_code == 200
 

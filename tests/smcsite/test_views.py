@@ -162,8 +162,9 @@ def test_the_live_list_shows_once_what_both_scales_have_found(client: Client, st
 
 
 def test_the_signals_of_a_day_are_counted_with_each_gap_once(client: Client, stored: SeriesKey) -> None:
-    told = client.get("/web/").context["tallies"]
-    day = SignalFilter(start=told.newest_time - 86_400_000)
+    told, last = client.get("/web/").context["tallies"], candle_store().last_time(stored)
+    assert last is not None
+    day = SignalFilter(start=last - 86_400_000)
     rows = [row for row in signals(day, limit=5_000).rows if row.kind not in ("FVG", "IFVG") or row.scale == "swing"]
     assert told.signals == len(rows) < total(day)
 

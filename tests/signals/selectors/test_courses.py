@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
@@ -11,6 +12,8 @@ from signals import selectors
 from signals.engine import Detector, scale_params
 from signals.selectors.courses import Bias, Following
 from tests.factories import walk
+
+pytestmark = pytest.mark.django_db
 
 STEP = Timeframe.M15.milliseconds
 START = 1_700_006_400_000
