@@ -47,7 +47,7 @@ class SmcCommand(BaseCommand):
         except (SmcError, OSError) as error:
             self.fail(str(error), returncode=1)
         except DatabaseError as error:
-            self.fail(f"the database refuses: {error}; is it there and up to date (manage.py migrate)?", returncode=1)
+            self.fail(told_by_database(error), returncode=1)
         except KeyboardInterrupt:
             self.fail("interrupted", returncode=1)
 
@@ -64,6 +64,11 @@ def _log_to_standard_error() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(sys.stderr)
+
+
+def told_by_database(error: DatabaseError) -> str:
+    """Return what a command says when the database is away or lacks its tables."""
+    return f"the database refuses: {error}; is it there and up to date (manage.py migrate)?"
 
 
 def ensure_tables() -> None:

@@ -38,7 +38,8 @@ def study_series(
     store = candle_store()
     candles = store.read(series, start=None, end=spec.end)
     if not len(candles):
-        raise NoCandlesError(f"nothing is stored of {series} in the range")
+        where = " before the end" if spec.end is not None else ""
+        raise NoCandlesError(f"nothing is stored of {series}{where}")
     return study(candles, series.timeframe, spec, higher=_higher(series, spec), among=among, report=report)
 
 

@@ -42,3 +42,12 @@ def test_nothing_but_the_answer_is_on_standard_output_while_redis_is_away(tmp_pa
         assert json.loads(ended.stdout), command
     scanned = run(tmp_path, "scan", "--timeframe", "15m", "--json")
     assert "the cache is away" in scanned.stderr
+
+
+def test_an_account_before_the_tables_are_made_is_refused_in_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    ended = run(tmp_path, "createsuperuser", "--noinput", "--username", "alice", "--email", "alice@example.org")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("CommandError: the database refuses: no such table")
+    assert "manage.py migrate" in ended.stderr
+    assert "MARKET_SOURCE=replay" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -67,7 +67,8 @@ class Command(SmcCommand):
         line.show(0.0, "reading candles")
         candles = candle_store().read(series, start=start, end=end)
         if not len(candles):
-            raise NoCandlesError(f"nothing is stored of {series} in the range")
+            where = " in the range" if (start, end) != (None, None) else ""
+            raise NoCandlesError(f"nothing is stored of {series}{where}")
         line.show(0.1, f"finding signals in {len(candles):,} candles")
         table = _found(candles, runs)
         line.show(0.5, f"writing {len(table):,} signals")

@@ -67,7 +67,8 @@ class Command(SmcCommand):
             if not is_reached:
                 self.stdout.write(
                     f"{environment.rest_url} cannot be reached: serving a SYNTHETIC market instead, "
-                    f"at {REPLAY_SPEED:g}x, with its data apart in {environment.data_dir / 'demo'}"
+                    f"at {REPLAY_SPEED:g}x, with its data apart in {environment.data_dir / 'demo'}; "
+                    "put MARKET_SOURCE=replay before a command that is to see them"
                 )
                 self.stdout.flush()
         if changes:

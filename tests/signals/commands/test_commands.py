@@ -183,8 +183,9 @@ def test_a_bad_value_ends_detect_with_2(data_root: Path, args: tuple[str, ...]) 
 
 
 def test_nothing_stored_ends_both_commands_with_1(data_root: Path) -> None:
-    code, message = refused("detect", "--symbol", "NOPE", "--timeframe", "1h", "--out", str(data_root / "x.csv"))
-    assert (code, message) == (1, "nothing is stored of NOPE:1h in the range")
+    detecting = ("detect", "--symbol", "NOPE", "--timeframe", "1h", "--out", str(data_root / "x.csv"))
+    assert refused(*detecting) == (1, "nothing is stored of NOPE:1h")
+    assert refused(*detecting, "--from", "2024-01-01") == (1, "nothing is stored of NOPE:1h in the range")
     assert refused("audit_signals", "--symbol", "NOPE", "--timeframe", "1h") == (1, "nothing is stored of NOPE:1h")
     assert refused("audit_signals", "--symbol", "NOPE", "--timeframe", "1x")[0] == 2
 
