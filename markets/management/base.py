@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from django.core.management import call_command
@@ -83,6 +84,17 @@ def moment(text: str) -> int:
         return parse_time(text)
     except ValueError as error:
         raise ArgumentTypeError(f"must be {error}") from None
+
+
+def port_from(lowest: int) -> Callable[[str], int]:
+    """Return the reader of a command's port argument; where 0 is allowed, it takes a free one."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and lowest <= int(text) <= 65_535):
+            raise ArgumentTypeError(f"must be a port from {lowest} to 65535, was {text!r}")
+        return int(text)
+
+    return read
 
 
 class ProgressLine:

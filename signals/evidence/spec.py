@@ -7,6 +7,7 @@ from signals.engine import Params
 from signals.evidence.conditions import MOST_CONDITIONS
 
 MAX_DRAWS, MAX_HORIZON, MAX_HORIZONS = 10_000, 1_000, 12
+MAX_SEED = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class EvidenceSpec:
             raise InvalidInputError(f"a horizon is 1 to {MAX_HORIZON} candles, were {self.horizons}", field="horizons")
         if not 100 <= self.draws <= MAX_DRAWS:
             raise InvalidInputError(f"draws must be from 100 to {MAX_DRAWS:,}, was {self.draws}", field="draws")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InvalidInputError(f"seed must be from 0 to {MAX_SEED:,}, was {self.seed}", field="seed")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InvalidInputError("to must be after from", field="to")
 

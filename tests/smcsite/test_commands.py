@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 
 from markets.series import Timeframe
 from tests.environment import NOWHERE
@@ -51,3 +52,19 @@ def test_an_account_before_the_tables_are_made_is_refused_in_one_line_that_says_
     assert "manage.py migrate" in ended.stderr
     assert "MARKET_SOURCE=replay" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("value", ["99999999", "65536", "-1", "٨٠٨٠", "http"])
+@pytest.mark.parametrize("name", ["serve", "runstream", "replay_exchange"])
+def test_what_is_no_port_ends_a_command_with_2(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call_command(name, f"--port={value}")
+    assert ended.value.code == 2
+    assert f"to 65535, was {value!r}" in capsys.readouterr().err
+
+
+def test_only_an_exchange_may_take_a_free_port(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("serve", "runstream"):
+        with pytest.raises(SystemExit):
+            call_command(name, "--port", "0")
+        assert "must be a port from 1 to 65535" in capsys.readouterr().err

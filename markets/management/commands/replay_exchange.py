@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from markets.candles import Candles
 from markets.errors import InvalidInputError, NoCandlesError
-from markets.management.base import SmcCommand, moment
+from markets.management.base import SmcCommand, moment, port_from
 from markets.moments import iso
 from markets.replay.clock import VirtualClock
 from markets.replay.faults import read_script
@@ -45,7 +45,7 @@ class Command(SmcCommand):
         parser.add_argument("--timeframe", "--tf", type=timeframe, help="of a file; default: what its candles are")
         parser.add_argument("--speed", type=speed, default=60.0, help="exchange seconds a real second; default: 60")
         parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=port, default=9000, help="0 takes a free one; default: 9000")
+        parser.add_argument("--port", type=port_from(0), default=9000, help="0 takes a free one; default: 9000")
         parser.add_argument("--seed", type=int, default=1, help="of the synthetic market; default: 1")
         parser.add_argument(
             "--start",
@@ -158,9 +158,3 @@ def speed(text: str) -> float:
     if not 0 <= value <= 100_000:
         raise ArgumentTypeError(f"must be a number from 0 to 100000, was {text!r}")
     return value
-
-
-def port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise ArgumentTypeError(f"must be a port from 0 to 65535, was {text!r}")
-    return int(text)

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.utils.module_loading import import_string
 
-from markets.management.base import SmcCommand
+from markets.management.base import SmcCommand, port_from
 from signals.feed.door import Door
 from signals.feed.runner import set_shard, stream_runner
 from signals.feed.wishes import Shard
@@ -34,7 +34,7 @@ class Command(SmcCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--shard", type=shard, default=Shard(), help="I/N: follow the I-th of N parts of the pairs")
-        parser.add_argument("--port", type=int, help="of /health and /metrics; default: WORKER_PORT")
+        parser.add_argument("--port", type=port_from(1), help="of /health and /metrics; default: WORKER_PORT")
 
     def run(self, **options: Any) -> None:
         environment = settings.ENV

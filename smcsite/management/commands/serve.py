@@ -5,7 +5,6 @@ import http.client
 import os
 import sys
 import time
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from markets.errors import ServiceUnavailableError
-from markets.management.base import SmcCommand
+from markets.management.base import SmcCommand, port_from
 from signals.push.processes import sweep_processes
 from smcsite.child import Program
 from smcsite.embedded import await_server, free_port, plan_server, publish_url
@@ -37,7 +36,7 @@ class Command(SmcCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", help="address of the web server; default: API_HOST")
-        parser.add_argument("--port", type=port, help="port of the web server; default: API_PORT")
+        parser.add_argument("--port", type=port_from(1), help="port of the web server; default: API_PORT")
 
     def run(self, **options: Any) -> None:
         self._decide(host=options["host"], port=options["port"])
@@ -205,9 +204,3 @@ def only_instance(path: Path, *, may_stand_by: bool) -> Iterator[None]:
             lock.write(str(os.getpid()))
             lock.flush()
         yield
-
-
-def port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise ArgumentTypeError(f"must be a port from 1 to 65535, was {text!r}")
-    return int(text)

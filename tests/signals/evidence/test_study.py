@@ -195,7 +195,14 @@ def test_q_values_correct_for_all_that_was_looked_at() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"horizons": ()}, {"horizons": (0,)}, {"horizons": (4, 5_000)}, {"draws": 10}, {"start": 5, "end": 5}],
+    [
+        {"horizons": ()},
+        {"horizons": (0,)},
+        {"horizons": (4, 5_000)},
+        {"draws": 10},
+        {"seed": -1},
+        {"start": 5, "end": 5},
+    ],
 )
 def test_a_spec_out_of_range_is_an_error(values: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
