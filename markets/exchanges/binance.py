@@ -1,7 +1,5 @@
 """Binance's spot market: REST, streams and the bulk archive behind the ``Exchange`` port."""
 
-from dataclasses import replace
-
 from markets.candles import Candles
 from markets.exchanges import PairInfo
 from markets.exchanges.binance_archive import BinanceArchive
@@ -18,8 +16,6 @@ class BinanceExchange:
 
     Parameters
     ----------
-    reconnect_delay
-        Cap of a stream's first wait before it reconnects, real seconds; it doubles up to a minute.
     max_reconnects
         How many connects in a row may fail before a stream gives up; 0: never.
     """
@@ -31,7 +27,6 @@ class BinanceExchange:
         archive_url: str | None,
         *,
         budget: RequestBudget,
-        reconnect_delay: float = 5.0,
         max_reconnects: int = 0,
         api_key: str = "",
         timing: StreamTiming | None = None,
@@ -40,7 +35,7 @@ class BinanceExchange:
         self.archive = BinanceArchive(archive_url) if archive_url is not None else None
         self._stream_url = stream_url
         self._max_reconnects = max_reconnects
-        self._timing = replace(timing or StreamTiming(), backoff_first_seconds=reconnect_delay)
+        self._timing = timing if timing is not None else StreamTiming()
 
     def server_time(self) -> int:
         """Return the exchange's clock, UTC ms."""

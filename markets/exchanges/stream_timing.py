@@ -23,6 +23,7 @@ class StreamTiming:
     connect_window_seconds: float = 300.0
     open_seconds: float = 20.0
     reply_seconds: float = 5.0
+    # Cap of the first wait before it reconnects; it doubles up to the other.
     backoff_first_seconds: float = 5.0
     backoff_cap_seconds: float = 60.0
     # A connection that delivered for this long was a good one: its end starts the back-off anew.

@@ -9,6 +9,7 @@ from markets.errors import ServiceUnavailableError
 from markets.exchanges import Exchange
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.limits import RequestBudget
+from markets.exchanges.stream_timing import StreamTiming
 
 
 @cache
@@ -29,7 +30,7 @@ def open_exchange() -> Exchange:
         environment.stream_url,
         environment.archive_url,
         budget=RequestBudget(Redis.from_url(settings.REDIS_URLS[3], **settings.REDIS_SOCKET)),
-        reconnect_delay=environment.ws_reconnect_delay,
+        timing=StreamTiming(backoff_first_seconds=environment.ws_reconnect_delay),
         max_reconnects=environment.ws_max_reconnect_attempts,
         api_key=environment.binance_api_key,
     )

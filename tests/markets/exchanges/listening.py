@@ -73,9 +73,7 @@ class Listener:
 
 @contextmanager
 def listening(market: LocalReplay, *series: SeriesKey, timing: StreamTiming = QUICK) -> Iterator[Listener]:
-    exchange = BinanceExchange(
-        market.url, market.ws_url, market.url, budget=RequestBudget(None), reconnect_delay=0.05, timing=timing
-    )
+    exchange = BinanceExchange(market.url, market.ws_url, market.url, budget=RequestBudget(None), timing=timing)
     stream = exchange.open_stream()
     try:
         stream.subscribe(series)

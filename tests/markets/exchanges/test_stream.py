@@ -143,9 +143,7 @@ def test_stream_reconnect_seed_sweep(seed: int) -> None:
     rng = random.Random(seed)
     print(f"seed {seed}")
     with replay(symbols=["BTCUSDT"], speed=300.0, seed=seed) as market:
-        exchange = BinanceExchange(
-            market.url, market.ws_url, market.url, budget=RequestBudget(None), reconnect_delay=0.05, timing=QUICK
-        )
+        exchange = BinanceExchange(market.url, market.ws_url, market.url, budget=RequestBudget(None), timing=QUICK)
         stream = exchange.open_stream()
         stream.subscribe([BTC])
         kept: dict[int, float] = {}
@@ -223,10 +221,7 @@ def test_reconnect_storm_budget(market: LocalReplay, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ConnectBudget, "take", count)
     market.fault("accept_close")
-    exchange = BinanceExchange(
-        market.url, market.ws_url, market.url, budget=RequestBudget(None), reconnect_delay=timing.backoff_first_seconds,
-        timing=timing,
-    )  # fmt: skip
+    exchange = BinanceExchange(market.url, market.ws_url, market.url, budget=RequestBudget(None), timing=timing)
     stream = exchange.open_stream()
     try:
         stream.subscribe([BTC, ETH])

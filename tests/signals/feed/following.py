@@ -30,6 +30,7 @@ MINUTE = 60_000
 HISTORY = 200
 QUICK = StreamTiming(
     send_gap_seconds=0.02,
+    backoff_first_seconds=0.05,
     backoff_cap_seconds=0.1,
     open_seconds=2.0,
     reply_seconds=0.5,
@@ -64,7 +65,6 @@ class Following(Kept):
             exchange.ws_url,
             exchange.url,
             budget=RequestBudget(Redis.from_url(settings.REDIS_URLS[3])),
-            reconnect_delay=0.05,
             timing=QUICK,
         )
         lead = Lead(exchange=self.client, fence=fence, check=fence.check)
