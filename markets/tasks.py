@@ -31,19 +31,19 @@ SOFT_LIMIT, HARD_LIMIT = 7_080, 7_200
 import_module(settings.QUEUE_APP)
 
 
-def put_on_queue(task: "Task[..., Any]", job_id: int) -> bool:
-    """Hand a queued job to the workers; False when the broker is away.
+def put_on_queue(task: "Task[..., Any]", job_id: int) -> None:
+    """Hand a queued job to the workers.
 
-    The row stays queued then and ``dispatch`` hands it over later, so nothing is lost and nobody waits.
+    When the broker is away the row stays queued, and the ``dispatch_…`` task of its kind hands it over later: nothing
+    is lost and nobody waits.
     """
     try:
         task.apply_async((job_id,), retry=False)
     except (OperationalError, OSError) as error:
         logger.warning("the broker is away, the job waits", extra={"job": job_id, "error": str(error)})
         Job.objects.filter(pk=job_id).update(dispatched_at=None, stage="waiting for the broker")
-        return False
-    Job.objects.filter(pk=job_id, dispatched_at__isnull=True).update(dispatched_at=timezone.now())
-    return True
+    else:
+        Job.objects.filter(pk=job_id, dispatched_at__isnull=True).update(dispatched_at=timezone.now())
 
 
 class JobRequest(Request):

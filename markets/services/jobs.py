@@ -73,26 +73,26 @@ def ours(job: Job) -> QuerySet[Job]:
     return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, worker=job.worker)
 
 
-def finish(job: Job, result: dict[str, Any]) -> bool:
-    """Turn a running job into a done one; False when it is not this worker's any more."""
-    return _end(job, JobState.DONE, result=result, progress=1.0, stage="", eta_seconds=0.0, error="")
+def finish(job: Job, result: dict[str, Any]) -> None:
+    """Turn a running job into a done one; nothing happens when it is not this worker's any more, here and below."""
+    _end(job, JobState.DONE, result=result, progress=1.0, stage="", eta_seconds=0.0, error="")
 
 
-def fail(job: Job, reason: str) -> bool:
-    return _end(job, JobState.FAILED, error=reason, eta_seconds=None)
+def fail(job: Job, reason: str) -> None:
+    _end(job, JobState.FAILED, error=reason, eta_seconds=None)
 
 
-def cancelled(job: Job) -> bool:
-    return _end(job, JobState.CANCELLED, eta_seconds=None)
+def cancelled(job: Job) -> None:
+    _end(job, JobState.CANCELLED, eta_seconds=None)
 
 
-def _end(job: Job, state: JobState, **changes: Any) -> bool:
-    return bool(ours(job).update(state=state, finished_at=timezone.now(), **changes))
+def _end(job: Job, state: JobState, **changes: Any) -> None:
+    ours(job).update(state=state, finished_at=timezone.now(), **changes)
 
 
-def put_back(job: Job, reason: str) -> bool:
+def put_back(job: Job, reason: str) -> None:
     """Queue a running job again without counting the attempt, as for a deployment."""
-    return _requeue(ours(job), reason)
+    _requeue(ours(job), reason)
 
 
 def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
