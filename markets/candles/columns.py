@@ -1,15 +1,14 @@
-"""Closed candles as validated columns, and the rules that decide what becomes one."""
+"""Candles as validated columns: a value that exists is valid."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.errors import InvalidCandlesError, InvalidInputError
-from markets.series import Timeframe
+from markets.errors import InvalidCandlesError
 
 FloatArray = NDArray[np.float64]
 TimeArray = NDArray[np.int64]
@@ -21,7 +20,7 @@ FLOW_COLUMNS = ("quote_volume", "trades", "taker_buy_base", "taker_buy_quote")
 
 
 class Candle(NamedTuple):
-    """One closed candle. Time in UTC ms, prices in quote currency, volume in base currency."""
+    """One candle, closed or forming. Time in UTC ms, prices in quote currency, volume in base currency."""
 
     open_time: int
     open: float
@@ -169,138 +168,8 @@ def join(parts: Iterable[Candles]) -> Candles:
     return Candles.known([np.concatenate([getattr(part, name) for part in kept]) for name in COLUMNS], flow)
 
 
-def resample(candles: Candles, timeframe: Timeframe, *, to: Timeframe) -> Candles:
-    """Put candles of ``timeframe`` together to candles of ``to``.
-
-    Only where every one of them is there: a candle with a part missing would have a high, a low and a volume that never
-    were. So a gap of one minute leaves a gap of one hour, and the hour that is not over yet is left out.
-
-    Notes
-    -----
-    Prices are exact, they are compared and copied. Volumes are sums, exact to the rounding of float64.
-
-    Raises
-    ------
-    InvalidInputError
-        ``to`` is no multiple of ``timeframe``.
-    """
-    if to.milliseconds % timeframe.milliseconds:
-        raise InvalidInputError(f"{to.value} candles cannot be made of {timeframe.value} candles", field="timeframe")
-    parts = to.milliseconds // timeframe.milliseconds
-    opens = candles.open_time - candles.open_time % to.milliseconds
-    times, first, counts = np.unique(opens, return_index=True, return_counts=True)
-    complete = counts == parts
-    starts = first[complete]
-    if not len(starts):
-        return Candles.empty()
-    inside = (starts[:, None] + np.arange(parts)).ravel()
-    shape = (len(starts), parts)
-
-    def folded(column: FloatArray) -> FloatArray:
-        values: FloatArray = column[inside].reshape(shape)
-        return values
-
-    flow = candles.flow
-    return Candles(
-        times[complete],
-        folded(candles.open)[:, 0],
-        folded(candles.high).max(axis=1),
-        folded(candles.low).min(axis=1),
-        folded(candles.close)[:, -1],
-        folded(candles.volume).sum(axis=1),
-        flow=Flow(*(folded(getattr(flow, name)).sum(axis=1) for name in FLOW_COLUMNS)) if flow is not None else None,
-    )
-
-
 def sound_prices(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> BoolArray:
     """Say of each row whether its prices can be a candle's: finite, above zero, low and high enclosing the rest."""
     # NaN makes each comparison false, so only infinity is left to ask for.
     sound = (low > 0) & (high >= open_) & (high >= close) & (low <= open_) & (low <= close) & (high < np.inf)
     return np.asarray(sound, np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """How many rows were taken and why the others were not (docs/concepts.md#input-rules)."""
-
-    accepted: int = 0
-    duplicate: int = 0
-    out_of_order: int = 0
-    malformed: int = 0
-    unclosed: int = 0
-
-    def __add__(self, other: "Intake") -> "Intake":
-        return Intake(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
-
-
-def take_file_rows(
-    rows: Mapping[str, NDArray[np.generic]], timeframe: Timeframe, *, has_time: BoolArray | None = None
-) -> tuple[Candles, Intake]:
-    """Turn the rows of a file into candles: any order, of equal times the last row wins.
-
-    Parameters
-    ----------
-    rows
-        Columns of equal shape (n,): ``open_time`` (int64, UTC ms), prices and ``volume`` (float64, NaN
-        where absent), optionally ``closed`` (bool) and the columns of ``Flow``.
-    timeframe
-        An open time that is not a multiple of it is malformed.
-    has_time
-        False where the row's time could not be read.
-
-    Returns
-    -------
-    tuple
-        The candles, and the counts. ``out_of_order`` counts accepted rows earlier than the row before
-        them; they are kept.
-    """
-    times = np.asarray(rows["open_time"], np.int64)
-    prices = [np.asarray(rows[name], np.float64) for name in PRICE_COLUMNS]
-    closed = np.asarray(rows["closed"], np.bool_) if "closed" in rows else np.ones(len(times), np.bool_)
-    sound = sound_prices(*prices) & (times % timeframe.milliseconds == 0)
-    if has_time is not None:
-        sound &= has_time
-    kept = np.flatnonzero(closed & sound)
-
-    out_of_order = int((np.diff(times[kept]) < 0).sum())
-    by_time = kept[np.argsort(times[kept], kind="stable")]
-    sorted_times = times[by_time]
-    is_last = np.append(sorted_times[1:] != sorted_times[:-1], True)[: len(by_time)]
-    chosen = by_time[is_last]
-
-    volume = np.asarray(rows["volume"], np.float64)[chosen]
-    volume = np.where(np.isfinite(volume) & (volume >= 0), volume, 0.0)
-    open_, high, low, close = (price[chosen] for price in prices)
-    candles = Candles(times[chosen], open_, high, low, close, volume, flow=_flow(rows, chosen))
-    counts = Intake(
-        accepted=len(chosen),
-        duplicate=len(kept) - len(chosen),
-        out_of_order=out_of_order,
-        malformed=int((closed & ~sound).sum()),
-        unclosed=int((~closed).sum()),
-    )
-    return candles, counts
-
-
-def _flow(rows: Mapping[str, NDArray[np.generic]], chosen: TimeArray) -> Flow | None:
-    if not any(name in rows for name in FLOW_COLUMNS):
-        return None
-    unknown = np.full(len(chosen), np.nan)
-    return Flow(*(np.asarray(rows[name], np.float64)[chosen] if name in rows else unknown for name in FLOW_COLUMNS))
-
-
-class Gap(NamedTuple):
-    """A run of missing candles: ``start <= open_time < end`` (UTC ms)."""
-
-    start: int
-    end: int
-
-    def count(self, timeframe: Timeframe) -> int:
-        return (self.end - self.start) // timeframe.milliseconds
-
-
-def find_gaps(open_time: TimeArray, timeframe: Timeframe) -> list[Gap]:
-    """Return the runs of candles missing between the first and the last of ``open_time``."""
-    step = timeframe.milliseconds
-    before = np.flatnonzero(np.diff(open_time) > step)
-    return [Gap(int(open_time[i]) + step, int(open_time[i + 1])) for i in before]

@@ -1,16 +1,13 @@
-"""The rules that decide what becomes a candle."""
+"""Columns of candles: what they refuse, and what is taken from them and put together again."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from markets.candles import Candle, Candles, Flow, Gap, Intake, find_gaps, join, take_file_rows
+from markets.candles import Candles, Flow, join
 from markets.errors import InvalidCandlesError
-from markets.series import Timeframe
 from tests.factories import nasty_walk, walk
-
-STEP = 60_000
 
 
 def test_a_value_that_exists_is_valid() -> None:
@@ -72,27 +69,3 @@ def test_rows_and_columns_are_the_same_thing() -> None:
     candles = nasty_walk(3, 50)
     assert [*Candles.of(candles)] == [*candles] == [candles.candle(at) for at in range(50)]
     assert len(Candles.of([])) == 0
-
-
-def test_gaps_are_the_runs_that_lack() -> None:
-    times = np.array([0, 1, 4, 5, 6, 10], np.int64) * STEP
-    gaps = find_gaps(times, Timeframe.M1)
-    assert gaps == [Gap(2 * STEP, 4 * STEP), Gap(7 * STEP, 10 * STEP)]
-    assert [gap.count(Timeframe.M1) for gap in gaps] == [2, 3]
-    assert find_gaps(times[:0], Timeframe.M1) == find_gaps(times[:1], Timeframe.M1) == []
-
-
-def test_file_rows_are_taken_by_one_rule() -> None:
-    good = Candle(STEP, 1.0, 2.0, 0.5, 1.5, 3.0)
-    rows = [
-        good._replace(open_time=3 * STEP),
-        good,
-        good._replace(open_time=3 * STEP, close=1.0),
-        good._replace(open_time=2 * STEP + 1),
-        good._replace(open_time=2 * STEP, high=1.0),
-        good._replace(open_time=2 * STEP),
-    ]
-    columns = dict(zip(Candle._fields, map(np.array, zip(*rows, strict=True)), strict=True))
-    candles, intake = take_file_rows(columns | {"closed": np.array([True] * 5 + [False])}, Timeframe.M1)
-    assert [*candles] == [good, good._replace(open_time=3 * STEP, close=1.0)]
-    assert intake == Intake(accepted=2, duplicate=1, out_of_order=1, malformed=2, unclosed=1)
