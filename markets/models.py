@@ -60,7 +60,7 @@ class Series(models.Model):
 
 
 class ExchangeGap(models.Model):
-    """Candles the exchange itself has not, proven by two reads at least a minute apart."""
+    """Candles the exchange itself has not: suspected from the first read on, proven by one at least a minute later."""
 
     series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="exchange_gaps")
     start = models.BigIntegerField(help_text="Open time (UTC ms) of the first missing candle.")

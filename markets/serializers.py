@@ -58,7 +58,10 @@ class TimeframeField(serializers.ChoiceField):
 
 
 class WholeField(serializers.CharField):
-    """A whole number in plain digits; more than ``cap`` is ``TooLargeError``, which names the cap."""
+    """A whole number in plain digits, from ``low`` to ``high``.
+
+    With ``is_cap`` a number above ``high`` is ``TooLargeError``, which names it.
+    """
 
     def __init__(self, *, low: int, high: int, is_cap: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
