@@ -15,7 +15,8 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from markets.errors import ExchangeUnavailableError, ServiceUnavailableError
-from markets.models import Backfill, Job, Series
+from markets.models import Backfill, Job
+from markets.selectors import active_series
 from markets.series import SeriesKey
 from markets.services import jobs, pairs
 from markets.services.backfilling import BackfillSource, backfill, plan_backfill
@@ -120,8 +121,8 @@ def backfill_series(key: str) -> None:
 @shared_task(time_limit=120)
 def backfill_all() -> None:
     """Look for gaps in every active series, one task each."""
-    for row in Series.objects.filter(is_active=True, pair__is_active=True).select_related("pair"):
-        backfill_series.delay(str(row.key))
+    for series in active_series():
+        backfill_series.delay(str(series))
 
 
 @shared_task(time_limit=120, autoretry_for=(ExchangeUnavailableError,), max_retries=3)
