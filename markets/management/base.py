@@ -4,18 +4,21 @@ import logging
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
+from markets.candles import Gap
 from markets.errors import InvalidInputError, NoCandlesError, SmcError
-from markets.moments import parse_time
+from markets.moments import iso, parse_time
+from markets.series import SeriesKey
 
 # Work of few and long steps shows each at once.
 _STEP = 0.05
+_SHOWN_GAPS = 20
 _ERASE = "\x1b[2K"
 
 
@@ -59,6 +62,14 @@ class SmcCommand(BaseCommand):
         if self.stderr.isatty():
             self.stderr.write(_ERASE, ending="")  # a progress line that was under way
         raise CommandError(" ".join(message.split()), returncode=returncode)
+
+    def show_gaps(self, gaps: Sequence[tuple[SeriesKey, Gap]], *, are_named: bool = False) -> None:
+        """Write the first of the gaps, named by their series where that is not plain, and how many more there are."""
+        for series, gap in gaps[:_SHOWN_GAPS]:
+            name = f"{series} " if are_named else ""
+            self.stdout.write(f"gap {name}{iso(gap.start)} x{gap.count(series.timeframe)}")
+        if len(gaps) > _SHOWN_GAPS:
+            self.stdout.write(f"and {len(gaps) - _SHOWN_GAPS} more gaps")
 
 
 def _log_to_standard_error() -> None:

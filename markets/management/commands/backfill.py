@@ -11,8 +11,6 @@ from markets.series import SeriesKey, Timeframe
 from markets.services.backfilling import BackfillSource, Filled, Plan, backfill, plan_backfill
 from markets.services.exchange import open_exchange
 
-_SHOWN_GAPS = 20
-
 
 class Command(SmcCommand):
     help = "Fetch the candles a series lacks, from the archive and by REST. Safe to end and start again at any time."
@@ -61,7 +59,4 @@ class Command(SmcCommand):
         for reason in filled.left_out:
             self.stdout.write(reason)
         self.stdout.write(f"added={filled.added} revised={filled.revised} gaps={len(filled.gaps)}{rate}")
-        for gap in filled.gaps[:_SHOWN_GAPS]:
-            self.stdout.write(f"gap {iso(gap.start)} x{gap.count(series.timeframe)}")
-        if len(filled.gaps) > _SHOWN_GAPS:
-            self.stdout.write(f"and {len(filled.gaps) - _SHOWN_GAPS} more gaps")
+        self.show_gaps([(series, gap) for gap in filled.gaps])

@@ -5,10 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from markets.candles import Gap
 from markets.errors import InvalidInputError
 from markets.management.base import ProgressLine, SmcCommand, ensure_tables
-from markets.moments import iso
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
@@ -16,7 +14,6 @@ from markets.services.recording import record
 from markets.store import Source
 from markets.store.foreign import read_foreign
 
-_SHOWN_GAPS = 20
 _ROWS_A_STEP = 250_000
 
 
@@ -55,17 +52,10 @@ class Command(SmcCommand):
         )
         # Few files have such rows, and the line of those that have none is what scripts compare.
         self.stdout.write(f"{counts} unclosed={intake.unclosed}" if intake.unclosed else counts)
-        self._show_gaps(series, int(candles.open_time[0]), int(candles.open_time[-1]))
+        self._show_gaps_between(series, int(candles.open_time[0]), int(candles.open_time[-1]))
 
-    def _show_gaps(self, series: SeriesKey, first: int, last: int) -> None:
+    def _show_gaps_between(self, series: SeriesKey, first: int, last: int) -> None:
         coverage = candle_store().coverage(series)
         gaps = [gap for gap in coverage.gaps if first <= gap.start <= last] if coverage is not None else []
         self.stdout.write(f"gaps={len(gaps)}")
-        for gap in gaps[:_SHOWN_GAPS]:
-            self.stdout.write(_line(gap, series.timeframe))
-        if len(gaps) > _SHOWN_GAPS:
-            self.stdout.write(f"and {len(gaps) - _SHOWN_GAPS} more gaps")
-
-
-def _line(gap: Gap, timeframe: Timeframe) -> str:
-    return f"gap {iso(gap.start)} x{gap.count(timeframe)}"
+        self.show_gaps([(series, gap) for gap in gaps])

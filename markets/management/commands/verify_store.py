@@ -10,8 +10,6 @@ from markets.moments import iso
 from markets.selectors import candle_store
 from markets.store import Verified
 
-_SHOWN_GAPS = 20
-
 
 class Command(SmcCommand):
     help = (
@@ -36,10 +34,7 @@ class Command(SmcCommand):
     def _show(self, found: Verified) -> None:
         for problem in found.problems:
             self.stdout.write(f"problem {problem.series} {problem.file}: {problem.reason}")
-        for series, gap in found.gaps[:_SHOWN_GAPS]:
-            self.stdout.write(f"gap {series} {iso(gap.start)} x{gap.count(series.timeframe)}")
-        if len(found.gaps) > _SHOWN_GAPS:
-            self.stdout.write(f"and {len(found.gaps) - _SHOWN_GAPS} more gaps")
+        self.show_gaps(found.gaps, are_named=True)
         self.stdout.write(
             f"files={found.files} candles={found.candles} gaps={len(found.gaps)} problems={len(found.problems)}"
         )
