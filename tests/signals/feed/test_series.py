@@ -257,8 +257,9 @@ def test_a_series_that_is_closed_leaves_all_in_parquet(rig: Rig) -> None:
 
 def filed(series: SeriesKey) -> list[Candle]:
     """Return the candles that stand in Parquet files."""
-    days = sorted(folder_of(settings.DATA_ROOT, series).glob("*.parquet"))
-    return [candle for day in days for candle in decode(day.read_bytes(), series).candles]
+    files = folder_of(settings.DATA_ROOT, series).glob("*.parquet")
+    # By name the file of a day comes before that of its month.
+    return sorted(candle for file in files for candle in decode(file.read_bytes(), series).candles)
 
 
 def test_candles_told_twice_change_nothing(rig: Rig) -> None:
