@@ -68,9 +68,7 @@ def test_the_limit_is_the_callers_own(client: Client) -> None:
 def test_wrong_secrets_are_limited_and_lock_nobody_out(client: Client) -> None:
     """P19: ten wrong ones a minute; the right one always passes, from the same address too."""
     with environment(shared_secret=SECRETS):
-        tried = statuses(client, 20, headers=WRONG)
-        assert tried.count(401) in range(10, 21)
-        assert tried[-1] == 429
+        assert statuses(client, 20, headers=WRONG) == [401] * 10 + [429] * 10
         assert statuses(client, 3, headers={"X-Shared-Secret": SECRET}) == [200] * 3
         assert statuses(client, 1, headers=WRONG, REMOTE_ADDR="203.0.113.5") == [401]
 
@@ -83,9 +81,7 @@ def test_ratelimit_xff_spoof() -> None:
             door(RequestFactory().get("/api/v1/pairs/", headers={"X-Forwarded-For": f"10.{i // 250}.{i % 250}.7"}))
             for i in range(1_000)
         ]
-    through = sum(answer.status_code == 200 for answer in passed)
-    assert through in range(120, 241)  # one window, or two when the hour turned just now
-    assert sum(answer.status_code == 429 for answer in passed) == 1_000 - through
+    assert [answer.status_code for answer in passed] == [200] * 120 + [429] * 880
 
 
 def test_callers_behind_a_trusted_proxy_are_told_apart(client: Client) -> None:
@@ -123,14 +119,12 @@ def test_a_dead_redis_is_not_asked_at_every_request(client: Client, monkeypatch:
 def test_logins_are_limited_by_name_from_whatever_address(client: Client) -> None:
     forms = [{"username": "alice", "password": f"guess{i}"} for i in range(12)]
     tried = [client.post("/login/", form, REMOTE_ADDR=f"203.0.113.{i}").status_code for i, form in enumerate(forms)]
-    assert tried[:5] == [200] * 5
-    assert tried[-1] == 429
+    assert tried == [200] * 5 + [429] * 7
 
 
 def test_logins_are_limited_by_address_whatever_the_name(client: Client) -> None:
     tried = [client.post("/login/", {"username": f"n{i}", "password": "x"}).status_code for i in range(12)]
-    assert tried[:5] == [200] * 5
-    assert tried[-1] == 429
+    assert tried == [200] * 5 + [429] * 7
 
 
 def test_ratelimit_burst_bound(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +144,7 @@ def test_every_route_limited(client: Client) -> None:
         for route in routes():
             if route.is_api:
                 caches["limits"].clear()
-                statuses(client, 2, route.path)  # at the edge of two windows, two may pass
+                statuses(client, 1, route.path)
                 assert client.get(route.path).status_code == 429, route
 
 
@@ -158,7 +152,7 @@ def test_what_redis_lost_is_counted_anew_and_does_not_stay_for_ever(client: Clie
     with environment(rate_limit="3/h"):
         assert statuses(client, 3) == [200] * 3
         caches["limits"].clear()
-        assert statuses(client, 4).count(200) in (3, 4)  # four when the hour turned just now
+        assert statuses(client, 4) == [200] * 3 + [429]
         cache: Any = caches["limits"]
         redis = cache._cache.get_client()
         assert all(0 < redis.ttl(key) <= 86_400 for key in redis.scan_iter("*rl:*"))
