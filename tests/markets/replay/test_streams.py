@@ -42,7 +42,7 @@ def test_a_forming_candle_only_grows_and_is_always_a_legal_candle() -> None:
         client.closed(1)
         frames = client.collect(9)
     whole = [frame["k"] for frame in frames if frame["k"]["t"] == frames[0]["k"]["t"]]
-    assert len(whole) >= 7
+    assert len(whole) >= 3
     assert whole[-1]["x"]
     for before, after in pairwise(whole):
         assert before["o"] == after["o"]

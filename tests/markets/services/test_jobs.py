@@ -60,7 +60,9 @@ def test_a_job_whose_worker_fell_silent_is_queued_again_and_given_up_after_three
 
 def test_a_living_worker_keeps_its_job() -> None:
     job = taken()
-    assert jobs.requeue_lost(Backfill, now=timezone.now() + timedelta(seconds=19)) == []
+    heard = fresh(job).heartbeat_at
+    assert heard is not None
+    assert jobs.requeue_lost(Backfill, now=heard + timedelta(seconds=19)) == []
     assert fresh(job).state == JobState.RUNNING
 
 
