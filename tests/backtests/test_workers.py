@@ -28,6 +28,8 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.processes
 
 FULL = os.environ.get("SMC_FULL") == "1"
+# What is promised, and what a machine that runs other tests beside these is given.
+STOP_SECONDS, CANCEL_SECONDS = (10, 3) if FULL else (60, 30)
 DONE, FAILED, CANCELLED, RUNNING = JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.RUNNING
 ENDED = (DONE, FAILED, CANCELLED)
 FILES = {"trades.csv", "equity.csv", "metrics.json", "trades.parquet", "equity.parquet"}
@@ -98,7 +100,7 @@ def test_sigterm_each_process(workers: Workers) -> None:
     await_state(job, RUNNING)
     eventually(lambda: Job.objects.filter(pk=job.pk, progress__gt=0).exists())
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
+    assert worker.wait(STOP_SECONDS) == 0
     job.refresh_from_db()
     assert (job.state, job.attempts, job.stage) == (JobState.QUEUED, 0, "paused for deploy")
     Job.objects.filter(pk=job.pk).update(note="")
@@ -162,7 +164,7 @@ def test_a_running_job_is_cancelled_within_three_seconds(workers: Workers) -> No
     job = submit(note="slow:60")
     await_state(job, RUNNING)
     jobs.request_cancel(job.pk)
-    await_state(job, *ENDED, seconds=3)
+    await_state(job, *ENDED, seconds=CANCEL_SECONDS)
     assert job.state == CANCELLED
     assert not report_shelf().has(job.pk)
 
@@ -228,6 +230,7 @@ def test_an_analysis_survives_a_killed_worker(workers: Workers, method: str, opt
     eventually(lambda: job.parts.exclude(finished_at=None).exists(), seconds=60, every=0.005)
     os.kill(int(job.worker.split(":")[1]), signal.SIGKILL)
     before = dict(job.parts.exclude(finished_at=None).values_list("pk", "finished_at"))
+    assert len(before) < 16
     await_state(job, *ENDED, dispatching=True)
     assert job.state == DONE, job.error
     assert not job.parts.filter(finished_at=None).exists()
