@@ -153,9 +153,10 @@ def test_check_16_keyboard_reaches_everything_and_focus_comes_back(open_page: Op
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(row.get_by_role("link").first).to_be_focused()
+    page.evaluate("() => { window.left = 0; navigation.addEventListener('navigate', () => { window.left += 1; }); }")
     page.locator("#search").focus()
-    page.keyboard.type("g d")
-    assert page.url.endswith(SIGNAL)
+    page.keyboard.type("gd")
+    assert page.evaluate("() => window.left") == 0
     page.evaluate("() => document.activeElement.blur()")
     page.keyboard.type("ge")
     page.wait_for_url("**/web/evidence")

@@ -83,7 +83,7 @@ def test_a_column_sorts_both_ways_and_says_so(client: Client) -> None:
 def test_filters_narrow_the_ranking_and_an_empty_one_says_why(client: Client) -> None:
     assert ranked(client, "?q=bb") == ["BBBUSDT"]
     up, down = ranked(client, "?bias=bull"), ranked(client, "?bias=bear")
-    assert not set(up) & set(down)
+    assert (up, sorted(down)) == (["AAAUSDT"], ["BBBUSDT", "CCCUSDT"])
     assert "No pair to rank" in client.get("/web/scanner?q=zzz").content.decode()
     assert "No pair to rank" in client.get("/web/scanner?tf=4h").content.decode()
 

@@ -49,7 +49,8 @@ class TestBadFrames:
 
     def test_out_of_order(self, running: tuple[LocalReplay, Listener]) -> None:
         """F09: a candle of before is handed on, for it may be a late one; the store knows it already."""
-        self.check(running, "old_bar")
+        times = self.check(running, "old_bar")
+        assert times != sorted(times)
 
     @pytest.mark.parametrize("verb", ["corrupt", "truncate", "bad_number"])
     def test_a_spoiled_frame_is_passed_over(self, running: tuple[LocalReplay, Listener], verb: str) -> None:
