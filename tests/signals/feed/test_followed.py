@@ -205,7 +205,7 @@ def test_a_hole_that_stays_is_asked_for_ever_later_and_then_given_up(followed: F
     while not pauses or followed.held:
         followed.held.clear()
         followed.note_taken(Taken(MINUTE, 0, (stray,), gap))
-        pauses.append(round(followed.ask_at - time.monotonic(), 2))
+        pauses.append(round(followed.ask_at - time.monotonic(), 1))
         assert len(pauses) < 20
     assert pauses == sorted(pauses)
     assert sum(max(0.0, pause) for pause in pauses) > 30
