@@ -29,10 +29,12 @@ def test_two_streams_one_leader(tmp_path: Path) -> None:
         rig.await_live(leader)
         rig.await_role(standby, "standby")
         for _ in range(20 if IS_FULL else 1):
+            rig.await_signal()
             rig.kill(leader)
             rig.await_role(standby, "leader", seconds=TAKE_OVER_SECONDS)
             leader, standby = standby, rig.start()
             rig.await_live(leader)
+        rig.await_signal()
         rig.await_role(standby, "standby")
         assert len(exchange.status()["connections"]) == 1
         rig.finish(leader)
@@ -48,6 +50,7 @@ def test_paused_leader_fenced(tmp_path: Path) -> None:
     ):
         rig.await_live(leader := rig.start())
         rig.await_role(standby := rig.start(), "standby")
+        rig.await_signal()
         leader.send_signal(signal.SIGSTOP)
         rig.await_role(standby, "leader", seconds=TAKE_OVER_SECONDS)
         rig.await_live(standby)
@@ -56,6 +59,7 @@ def test_paused_leader_fenced(tmp_path: Path) -> None:
         rig.await_role(leader, "standby")
         assert rig.epoch == epoch
         assert rig.role(standby) == "leader"
+        rig.await_signal()
         rig.finish(standby)
         rig.terminate(leader)
         assert check_all(rig, exchange)

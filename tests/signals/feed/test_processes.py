@@ -33,6 +33,7 @@ def test_stream_worker_kill9_at_random(tmp_path: Path) -> None:
             worker = rig.start()
             rig.await_role(worker, "leader")
         rig.await_live(worker)
+        rig.await_signal()
         rig.finish(worker)
         assert check_all(rig, exchange)
 
