@@ -9,7 +9,7 @@ from markets.series import SeriesKey, Timeframe
 from signals.log import SignalRow
 from signals.models import PublishedSignal
 from signals.selectors.context import context
-from signals.selectors.ledger import ledger
+from signals.selectors.ledger import NATURAL_KEY, ledger, natural_key
 from signals.selectors.listing import SignalFilter, signals
 
 _BEFORE, _AFTER = 40, 30
@@ -43,13 +43,7 @@ def story(row: SignalRow) -> SignalStory:
     )
     above = [each for each in Timeframe if each.minutes > row.timeframe.minutes]
     stored = [each for each in above if candle_store().last_time(SeriesKey(row.symbol, each)) is not None]
-    published = ledger(series=row.series).filter(
-        scale=row.scale,
-        kind=row.kind,
-        direction=row.direction,
-        event_time=row.event_time,
-        ref_time=row.ref_time,
-    )
+    published = ledger(series=row.series).filter(**dict(zip(NATURAL_KEY, natural_key(row), strict=True)))
     return SignalStory(row, _chain(row), context(row, stored), around, published.first())
 
 
