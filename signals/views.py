@@ -108,33 +108,14 @@ def _side(series: SeriesKey, pair: Pair, *, with_panels: bool) -> dict[str, Any]
     told: dict[str, Any] = {"error": "", "signals": [], "zones": [], "bias": []}
     try:
         filter_ = selectors.SignalFilter(symbol=series.symbol)
-        told["signals"] = newest_once(filter_, limit=_LIVE_SHOWN)
+        told["signals"] = selectors.newest_once(filter_, limit=_LIVE_SHOWN)
         if with_panels:
-            told["zones"] = once_each(selectors.zones_near(series, within=_NEAR, limit=24))[:6]
+            told["zones"] = selectors.once_each(selectors.zones_near(series, within=_NEAR, limit=24))[:6]
             told["bias"] = [(each, selectors.bias(SeriesKey(series.symbol, each))) for each in timeframes_of(pair)]
             told["last"] = newest_candles(series, 1)
     except SmcError as error:
         told["error"] = str(error)
     return told
-
-
-def once_each(zones: list[selectors.NearZone]) -> list[selectors.NearZone]:
-    """Leave out zones that the other scale has found too."""
-    found: dict[tuple[Any, ...], selectors.NearZone] = {}
-    for near in zones:
-        row = near.signal
-        found.setdefault((row.series, row.kind, row.direction, row.top, row.bottom), near)
-    return list(found.values())
-
-
-def newest_once(filter_: selectors.SignalFilter, *, limit: int) -> list[selectors.SignalRow]:
-    """Return the newest signals, and of those that both scales have found (each gap is one) the swing's alone."""
-    found: dict[tuple[Any, ...], selectors.SignalRow] = {}
-    for row in selectors.signals(filter_, limit=2 * limit).rows:
-        name = row.series, row.kind, row.direction, row.event_time, row.ref_time
-        if name not in found or row.scale == "swing":
-            found[name] = row
-    return list(found.values())[:limit]
 
 
 def _events(series: SeriesKey, context: dict[str, Any]) -> tuple[list[selectors.SignalRow], str]:

@@ -11,7 +11,6 @@ from markets.series import SeriesKey, Timeframe
 from scanner.engine.volatility import change_over_a_day, day_of
 from signals import selectors
 from signals.engine import Kind
-from signals.views import once_each
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ def near_zones(rows: list[MarketRow]) -> list[selectors.NearZone]:
     for row in rows:
         for bias in row.bias:
             if Timeframe.M15.minutes <= bias.timeframe.minutes <= Timeframe.H4.minutes:
-                found += once_each(selectors.zones_near(SeriesKey(row.symbol, bias.timeframe), limit=8))[:3]
+                found += selectors.once_each(selectors.zones_near(SeriesKey(row.symbol, bias.timeframe), limit=8))[:3]
     return sorted(found, key=lambda each: (each.distance, -each.signal.timeframe.minutes))[:10]
 
 

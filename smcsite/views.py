@@ -23,7 +23,6 @@ from scanner.selectors import ranking
 from signals import selectors
 from signals.engine import DETECTOR_VERSION
 from signals.push.status import read_status
-from signals.views import newest_once
 from smcsite.dashboard import first_steps, market, near_zones, tallies
 from smcsite.forms import AlertForm, PreferencesForm
 from smcsite.health import is_migrated
@@ -51,7 +50,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"rows_url": reverse("dashboard")}
     if wanted != "market":
         filter_ = selectors.SignalFilter(kinds=frozenset(configuration.ENV.indicators))
-        context["signals"], context["signals_error"] = _attempt(lambda: newest_once(filter_, limit=_SIGNALS_SHOWN), [])
+        context["signals"], context["signals_error"] = _attempt(
+            lambda: selectors.newest_once(filter_, limit=_SIGNALS_SHOWN), []
+        )
     if wanted != "signal-list":
         context["market"] = market()
     if wanted not in parts:
