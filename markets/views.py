@@ -46,14 +46,15 @@ def page(
     ``parts`` names the templates by the id of the element they fill. Whoever restores a page from his history, or asks
     for an element that is no part, gets the whole page: each URL answers as a page.
     """
-    wanted = request.headers.get("HX-Target", "") if _is_part_wanted(request) else ""
-    answer = render(request, (parts or {}).get(wanted, template), dict(context), status=status)
+    answer = render(request, (parts or {}).get(wanted_part(request), template), dict(context), status=status)
     patch_vary_headers(answer, ("HX-Request", "HX-Target", "Cookie"))
     return answer
 
 
-def _is_part_wanted(request: HttpRequest) -> bool:
-    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+def wanted_part(request: HttpRequest) -> str:
+    """Return the id of the element that htmx asks to be filled; empty where a page is wanted, as out of a history."""
+    is_part = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+    return request.headers.get("HX-Target", "") if is_part else ""
 
 
 def redirect(request: HttpRequest, url: str) -> HttpResponse:

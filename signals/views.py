@@ -21,7 +21,7 @@ from markets.selectors import (
 )
 from markets.serializers import row_number
 from markets.series import SeriesKey, Timeframe
-from markets.views import ask_to_cancel, page, redirect
+from markets.views import ask_to_cancel, page, redirect, wanted_part
 from signals import selectors
 from signals.engine import SCALES
 from signals.engine.kinds import STATUS_TEXT
@@ -80,7 +80,7 @@ def chart(request: HttpRequest, symbol: str, timeframe: str) -> HttpResponse:
         "rows_url": reverse("chart", args=[series.symbol, series.timeframe.value]),
     }
     parts = {"events": "signals/_events.html", "side": "signals/_side.html", "signal-list": "signals/_list.html"}
-    wanted = request.headers.get("HX-Target", "") if "HX-Request" in request.headers else ""
+    wanted = wanted_part(request)
     if wanted != "events":
         context |= _side(series, pair, with_panels=wanted != "signal-list")
     if wanted not in ("side", "signal-list"):

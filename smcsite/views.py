@@ -18,7 +18,7 @@ from markets.errors import SmcError
 from markets.models import Pair
 from markets.selectors import near_symbols, pairs
 from markets.series import Timeframe
-from markets.views import page, redirect
+from markets.views import page, redirect, wanted_part
 from scanner.selectors import ranking
 from signals import selectors
 from signals.engine import DETECTOR_VERSION
@@ -46,7 +46,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def dashboard(request: HttpRequest) -> HttpResponse:
     """What happened, what is open, and whether the service is healthy."""
     parts = {"signal-list": "signals/_list.html", "market": "smcsite/_market.html"}
-    wanted = request.headers.get("HX-Target", "") if "HX-Request" in request.headers else ""
+    wanted = wanted_part(request)
     context: dict[str, Any] = {"rows_url": reverse("dashboard")}
     if wanted != "market":
         filter_ = selectors.SignalFilter(kinds=frozenset(configuration.ENV.indicators))

@@ -180,6 +180,25 @@ def test_a_signal_near_the_middle_of_its_range_stands_in_equilibrium(client: Cli
             assert re.findall(r"(discount|equilibrium|premium)</span>", told) == [word]
 
 
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/web/", "market"),
+        ("/web/", "signal-list"),
+        ("/web/chart/PAGEUSDT/15m", "events"),
+        ("/web/chart/PAGEUSDT/15m", "side"),
+    ],
+)
+def test_a_page_that_a_history_asks_for_again_is_whole(
+    client: Client, stored: SeriesKey, path: str, target: str
+) -> None:
+    def tags(**headers: str) -> list[str]:
+        return re.findall(r"<\w+", client.get(path, headers=headers).content.decode())
+
+    asked = {"HX-Request": "true", "HX-Target": target}
+    assert tags(**asked, **{"HX-History-Restore-Request": "true"}) == tags() != tags(**asked)
+
+
 def test_one_url_answers_as_a_page_and_as_a_part(client: Client, stored: SeriesKey) -> None:
     page = client.get("/web/signals").content.decode()
     part = client.get("/web/signals", headers={"HX-Request": "true", "HX-Target": "results"}).content.decode()
