@@ -4,16 +4,9 @@ from django.urls import URLPattern, path
 
 from signals.api.evidence import EvidenceView, StudyCancelView, StudyListView, StudyView, TrackRecordView
 from signals.api.signals import SignalListView, SignalSummaryView
-from signals.views import (
-    cancel_study,
-    chart,
-    charts,
-    evidence,
-    signal,
-    signal_list,
-    study_page,
-    track_record_page,
-)
+from signals.views.chart import chart, charts
+from signals.views.evidence import cancel_study, evidence, study_page, track_record_page
+from signals.views.signals import signal, signal_list
 
 api: list[URLPattern] = [
     path("signals/", SignalListView.as_view(), name="api-signals"),
