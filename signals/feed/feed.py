@@ -169,7 +169,6 @@ class Feed:
         followed.job = None
         if done.error is not None:
             pause = followed.note_failure(done.error)
-            self._vitals.failures += 1
             told = {"series": str(followed.work.series), "error": followed.error, "again_in": round(pause, 1)}
             is_ours = isinstance(done.error, SmcError)
             logger.warning("a series fails", extra=told, exc_info=None if is_ours else done.error)
@@ -180,7 +179,6 @@ class Feed:
                 told = {"series": str(followed.work.series), "from": followed.gap.start, "to": followed.gap.end}
                 logger.info("candles are missing", extra=told)
         elif isinstance(done.result, Recovered):
-            self._vitals.recoveries += 1
             followed.note_recovered(done.result)
 
     def _note_state(self, key: SeriesKey, followed: Followed) -> None:

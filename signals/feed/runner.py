@@ -28,6 +28,7 @@ from signals.push.status import write_status
 logger = logging.getLogger(__name__)
 
 _STANDBY_SECONDS = 1.0
+_STOP_SECONDS = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
@@ -66,18 +67,14 @@ class StreamRunner:
         if self.feed is not None:
             self.feed.sync()
 
-    def stop(self, timeout_seconds: float = 3.0) -> None:
-        """End the stream and give up the lead; returns when that is done or the time is over."""
+    def stop(self) -> None:
+        """End the stream and give up the lead; returns when that is done, or takes too long."""
         self._stopping.set()
         if self.feed is not None:
             self.feed.stop()
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + _STOP_SECONDS
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-
-    @property
-    def is_stopped(self) -> bool:
-        return self._stopping.is_set() and not any(thread.is_alive() for thread in self._threads.values())
 
     def status(self) -> dict[str, Any]:
         """Return what ``/api/v1/status`` tells of this process."""

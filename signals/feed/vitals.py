@@ -17,8 +17,6 @@ class Vitals:
     """
 
     candles: int = 0
-    recoveries: int = 0
-    failures: int = 0
     lags: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_LAGS))
     # The least of each second of our clock: hundreds of frames come in one, and all of a minute are asked for.
     _skews: deque[tuple[int, float]] = field(default_factory=deque)

@@ -107,16 +107,6 @@ class CurrentFolders:
         self._known.pop(series, None)
 
 
-def logged_series(root: Path) -> list[SeriesKey]:
-    """Return every series that has a log."""
-    return sorted(
-        SeriesKey.of(symbol.name, timeframe.name)
-        for symbol in _entries(root / "signals")
-        for timeframe in _entries(Path(symbol.path))
-        if any(Generation.parse(entry.name) for entry in _entries(Path(timeframe.path)))
-    )
-
-
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:

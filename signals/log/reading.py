@@ -11,7 +11,7 @@ import numpy as np
 from markets.errors import CorruptFileError
 from markets.series import SeriesKey
 from signals.log import months
-from signals.log.generations import CurrentFolders, Generation, logged_series
+from signals.log.generations import CurrentFolders, Generation
 from signals.log.journal import Frame, JournalReader, Opening, no_facts, status_of
 from signals.log.rows import in_order
 from signals.log.views import LogView
@@ -30,10 +30,6 @@ class SignalLog:
         self._folders = CurrentFolders(root)
         self._lock = threading.RLock()
         self._trimmed_at = time.monotonic()
-
-    def series(self) -> list[SeriesKey]:
-        """Return every series that has a log."""
-        return logged_series(self.root)
 
     def view(self, series: SeriesKey) -> LogView | None:
         """Return the log as it stands now; None where the series has none."""

@@ -32,7 +32,7 @@ def signal_body(row: SignalRow, *, published_at: int, late: bool, tick_size: flo
     ``tick_size`` is the pair's price step, 0 where it is unknown: prices in the row are written with its decimals.
     """
     told = {**signal_json(row), "published_at": iso(published_at), "late": late}
-    context = {"signal": row, "late": late, "published_at": published_at, "tick_size": tick_size}
+    context = {"signal": row, "late": late, "tick_size": tick_size}
     html = get_template(_ROW).render(context)
     return body(SIGNALS, "signal", {**told, "html": html})
 

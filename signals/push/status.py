@@ -1,5 +1,6 @@
 """What the stream process says of itself: written by it every second, read by API, pages and sockets."""
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -24,13 +25,10 @@ def status_key(shard: int) -> str:
     return "stream:status" if shard == 1 else f"stream:status:{shard}"
 
 
-def write_status(status: Mapping[str, Any], *, shard: int) -> bool:
-    """Leave a status for the others to read; False when the cache is away."""
-    try:
+def write_status(status: Mapping[str, Any], *, shard: int) -> None:
+    """Leave a status for the others to read. While the cache is away there is nobody who could."""
+    with contextlib.suppress(RedisError, OSError):
         cache.set(status_key(shard), dict(status), _TTL_SECONDS)
-    except (RedisError, OSError):
-        return False
-    return True
 
 
 def read_status() -> dict[str, Any]:

@@ -7,12 +7,9 @@ from signals.log import SignalRow
 from signals.models import PublishedSignal
 
 
-def ledger(*, series: SeriesKey | None = None, kinds: frozenset[str] = frozenset()) -> QuerySet[PublishedSignal]:
-    """Return published signals, the newest first."""
-    rows = PublishedSignal.objects.all()
-    if series is not None:
-        rows = rows.filter(symbol=series.symbol, timeframe=series.timeframe.value)
-    return rows.filter(kind__in=kinds) if kinds else rows
+def ledger(series: SeriesKey) -> QuerySet[PublishedSignal]:
+    """Return the published signals of a series, the newest first."""
+    return PublishedSignal.objects.filter(symbol=series.symbol, timeframe=series.timeframe.value)
 
 
 NATURAL_KEY = ("scale", "kind", "direction", "event_time", "ref_time")

@@ -43,7 +43,7 @@ def story(row: SignalRow) -> SignalStory:
     )
     above = [each for each in Timeframe if each.minutes > row.timeframe.minutes]
     stored = [each for each in above if candle_store().last_time(SeriesKey(row.symbol, each)) is not None]
-    published = ledger(series=row.series).filter(**dict(zip(NATURAL_KEY, natural_key(row), strict=True)))
+    published = ledger(row.series).filter(**dict(zip(NATURAL_KEY, natural_key(row), strict=True)))
     return SignalStory(row, _chain(row), context(row, stored), around, published.first())
 
 

@@ -54,7 +54,7 @@ def audit(series: SeriesKey, report: Report = lambda fraction, stage: None) -> A
     report(0.5, "comparing marks")
     differences += _differing(series, "mark", marks, found.marks)
     report(0.8, "comparing what was published")
-    rows = ledger(series=series).filter(detector_version=view.version, params_digest__in=view.generation.digests)
+    rows = ledger(series).filter(detector_version=view.version, params_digest__in=view.generation.digests)
     published = list(rows.filter(revised_at=None))
     differences += _unfounded(series, published, found, view)
     revised = rows.exclude(revised_at=None).count()

@@ -17,7 +17,7 @@ from markets.store import digest_of
 from signals.engine import DETECTOR_VERSION, Kind, scale_params
 from signals.evidence import Evidence, EvidenceSpec, study
 from signals.evidence.study import Report, SignalName
-from signals.models import PublishedSignal
+from signals.selectors.ledger import ledger
 
 # What a request may ask to be done while it waits; more is a job.
 MAX_CANDLES_NOW = 200_000
@@ -128,19 +128,21 @@ class TrackRecord:
     recomputed: Evidence | None
 
 
-def track_record(series: SeriesKey, scale: str, *, draws: int = 500, seed: int = 0) -> TrackRecord:
+def track_record(series: SeriesKey, scale: str, *, draws: int = 500) -> TrackRecord:
     """Judge the signals that were told in time, by the statistics of every other study.
 
     Late signals are left out: whoever reads them knows already what followed.
     """
     params = scale_params(scale)
-    rows = PublishedSignal.objects.filter(
-        symbol=series.symbol,
-        timeframe=series.timeframe.value,
-        scale=scale,
-        detector_version=DETECTOR_VERSION,
-        params_digest=params.digest,
-    ).order_by("confirm_time")
+    rows = (
+        ledger(series)
+        .filter(
+            scale=scale,
+            detector_version=DETECTOR_VERSION,
+            params_digest=params.digest,
+        )
+        .order_by("confirm_time")
+    )
     told = list(rows.values("kind", "direction", "event_time", "ref_time", "confirm_time", "is_late", "revised_at"))
     in_time = [row for row in told if not row["is_late"]]
     counts = {
@@ -150,7 +152,7 @@ def track_record(series: SeriesKey, scale: str, *, draws: int = 500, seed: int =
     }
     if not in_time:
         return TrackRecord({**counts, "recomputed": 0, "missing": 0, "extra": 0}, None, None)
-    spec = EvidenceSpec(start=in_time[0]["confirm_time"], draws=draws, seed=seed, params=params)
+    spec = EvidenceSpec(start=in_time[0]["confirm_time"], draws=draws, params=params)
     published = study_series(series, spec, among=[_name(row) for row in in_time])
     recomputed = study_series(series, spec)
     return TrackRecord(

@@ -12,7 +12,7 @@ from signals.log import SignalRow
 from signals.log.rows import SCALE_NAMES
 from signals.log.told import told_mark
 from signals.models import PublishedSignal
-from signals.selectors.ledger import NATURAL_KEY, as_published, natural_key
+from signals.selectors.ledger import NATURAL_KEY, as_published, ledger, natural_key
 from signals.selectors.logs import signal_log
 from signals.services.tracking import Facts, move_told_mark
 
@@ -85,9 +85,7 @@ def mark_revised(series: SeriesKey, *, now: datetime) -> int:
     if view is None:
         return 0
     rows = list(
-        PublishedSignal.objects.filter(
-            symbol=series.symbol,
-            timeframe=series.timeframe.value,
+        ledger(series).filter(
             confirm_time__lte=view.through,
             revision__lt=view.generation.revision,
             detector_version=view.version,

@@ -406,4 +406,3 @@ def test_nothing_stored_makes_no_log(tmp_path: Path) -> None:
     assert log.catch_up() is None
     assert log.through is None
     assert SignalLog(tmp_path).view(SERIES) is None
-    assert SignalLog(tmp_path).series() == []
