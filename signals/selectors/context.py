@@ -29,20 +29,18 @@ class NearZone:
     distance: float
 
 
-def context(row: SignalRow, timeframes: Sequence[Timeframe], *, scale: str = "internal") -> dict[str, Any]:
+def context(row: SignalRow, timeframes: Sequence[Timeframe]) -> dict[str, Any]:
     """Return trend and range position of other timeframes, from candles that had closed when the signal was confirmed.
 
     A timeframe without such a candle is None.
     """
-    return contexts([row], timeframes, scale=scale)[0]
+    return contexts([row], timeframes)[0]
 
 
-def contexts(
-    rows: Sequence[SignalRow], timeframes: Sequence[Timeframe], *, scale: str = "internal"
-) -> list[dict[str, Any]]:
+def contexts(rows: Sequence[SignalRow], timeframes: Sequence[Timeframe]) -> list[dict[str, Any]]:
     """Return the ``context`` of many signals; each series is looked at once."""
     keys = {SeriesKey(row.symbol, timeframe) for row in rows for timeframe in timeframes}
-    courses = {key: course_of(key, scale) for key in keys}
+    courses = {key: course_of(key) for key in keys}
     told = []
     for row in rows:
         each: dict[str, Any] = {}
@@ -55,9 +53,7 @@ def contexts(
 
 
 @mends
-def zones_near(
-    series: SeriesKey, *, within: float = 0.005, limit: int = 10, scale: str | None = None
-) -> list[NearZone]:
+def zones_near(series: SeriesKey, *, within: float = 0.005, limit: int = 10) -> list[NearZone]:
     """Return zones that are neither filled nor invalidated within a fraction of the last close, the nearest first."""
     view = fresh_view(series)
     last = newest_candles(series, 1)
@@ -65,12 +61,12 @@ def zones_near(
         return []
     price = float(last.close[-1])
     # A log only grows, so how far it goes settles what it tells.
-    asked = (view.folder, view.through, price, within, limit, scale)
+    asked = (view.folder, view.through, price, within, limit)
     found = _near.get(asked)
     if found is None:
         if len(_near) >= _MOST_NEAR:
             _near.clear()
-        found = _near[asked] = _nearest(view, price, within=within, limit=limit, scale=scale)
+        found = _near[asked] = _nearest(view, price, within=within, limit=limit)
     return list(found)
 
 
@@ -81,10 +77,10 @@ def is_open(life: LifeArray) -> BoolArray:
 
 
 _MOST_NEAR = 1_000
-_near: dict[tuple[Path, int, float, float, int, str | None], list[NearZone]] = {}
+_near: dict[tuple[Path, int, float, float, int], list[NearZone]] = {}
 
 
-def _nearest(view: LogView, price: float, *, within: float, limit: int, scale: str | None) -> list[NearZone]:
+def _nearest(view: LogView, price: float, *, within: float, limit: int) -> list[NearZone]:
     found: list[NearZone] = []
     for number in view.months():
         month = view.month(number)
@@ -93,9 +89,5 @@ def _nearest(view: LogView, price: float, *, within: float, limit: int, scale: s
         distance = np.maximum(np.maximum(rows["bottom"] - price, price - rows["top"]), 0.0) / price
         chosen = np.flatnonzero(is_wanted & (distance <= within))
         signals = view.told(month, chosen)
-        found += [
-            NearZone(row, float(each))
-            for row, each in zip(signals, distance[chosen], strict=True)
-            if scale in (None, row.scale)
-        ]
+        found += [NearZone(row, float(each)) for row, each in zip(signals, distance[chosen], strict=True)]
     return sorted(found, key=lambda each: (each.distance, -each.signal.confirm_time))[:limit]

@@ -1,4 +1,7 @@
-"""Trend and range position of series: followed as candles come, and kept in memory while there is room."""
+"""Trend and range position of series by their internal structure.
+
+They are followed as candles come, and kept in memory while there is room.
+"""
 
 import threading
 from collections import OrderedDict
@@ -18,7 +21,7 @@ from signals.engine import Detector, Run, scale_params
 _COURSE_BYTES = 192 * 2**20
 _STATE_BYTES = 128 * 2**20
 
-_Name = tuple[Path, SeriesKey, str]  # the data folder, the series, the scale
+_Name = tuple[Path, SeriesKey]  # the data folder, the series
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +86,14 @@ class Course:
 class _Followed:
     """A detector that has taken a series' candles as far as somebody asked, and their course where that is kept."""
 
-    def __init__(self, series: SeriesKey, scale: str, *, keeps_course: bool) -> None:
-        self._series, self._scale, self._keeps_course = series, scale, keeps_course
+    def __init__(self, series: SeriesKey, *, keeps_course: bool) -> None:
+        self._series, self._keeps_course = series, keeps_course
         self._edit = -1
         self._lock = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
-        self._detector = Detector(scale_params(self._scale))
+        self._detector = Detector(scale_params("internal"))
         self._course = Course.empty(self._series.timeframe)
 
     def now(self) -> tuple[Bias | None, Course]:
@@ -132,12 +135,12 @@ class Following:
         self._lock = threading.Lock()
         self.bytes = 0
 
-    def now(self, series: SeriesKey, scale: str) -> tuple[Bias | None, Course]:
+    def now(self, series: SeriesKey) -> tuple[Bias | None, Course]:
         """Return a series' state after its last stored candle, and its course if courses are kept."""
-        name = candle_store().root, series, scale
+        name = candle_store().root, series
         with self._lock:
             known = self._followed.get(name)
-            followed = known[0] if known is not None else _Followed(series, scale, keeps_course=self._keeps_course)
+            followed = known[0] if known is not None else _Followed(series, keeps_course=self._keeps_course)
             self._keep(name, followed)
         # Who waits for a long history keeps nobody waiting who asks for another series.
         told = followed.now()
@@ -160,19 +163,19 @@ _states = Following(_STATE_BYTES, keeps_course=False)
 _biases: dict[_Name, tuple[Version, Bias | None]] = {}
 
 
-def course_of(series: SeriesKey, scale: str) -> Course:
+def course_of(series: SeriesKey) -> Course:
     """Return the course of a series; the part that is in memory is gone on with where it still holds."""
-    return _courses.now(series, scale)[1]
+    return _courses.now(series)[1]
 
 
-def bias(series: SeriesKey, *, scale: str = "internal") -> Bias | None:
+def bias(series: SeriesKey) -> Bias | None:
     """Return where a series stands after its last stored candle; None where nothing is stored."""
     store = candle_store()
-    name, version = (store.root, series, scale), store.version(series)
+    name, version = (store.root, series), store.version(series)
     known = _biases.get(name)
     if known is not None and known[0] == version:
         return known[1]
-    told = _states.now(series, scale)[0]
+    told = _states.now(series)[0]
     # What waits for a candle before the last stored one may go on without another one being stored.
     if told is None or told.open_time == version[0]:
         _biases[name] = version, told

@@ -172,7 +172,7 @@ def matching(view: LogView, month: Month, filter_: SignalFilter) -> NDArray[np.i
         fits &= rows["strength"] >= filter_.min_strength
     fits &= _lives(view, month, filter_)
     if filter_.higher is not None:
-        course = course_of(SeriesKey(view.series.symbol, filter_.higher), "internal")
+        course = course_of(SeriesKey(view.series.symbol, filter_.higher))
         trends = course.trends_at(rows["confirm_time"] + view.series.timeframe.milliseconds)
         fits &= trends == (rows["direction"] if filter_.higher_trend is None else filter_.higher_trend)
     return np.flatnonzero(fits)

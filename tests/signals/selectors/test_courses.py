@@ -49,7 +49,7 @@ def test_biases_of_more_series_than_memory_has_room_for_are_those_of_all_their_c
     following = Following(room, keeps_course=False)
     for round_ in range(3):
         for number, series in enumerate(made):
-            told, _ = following.now(series, "internal")
+            told, _ = following.now(series)
             assert told == judged(series)
             assert following.bytes <= room
             add(series, 10 * round_ + number, 7)
@@ -58,11 +58,11 @@ def test_biases_of_more_series_than_memory_has_room_for_are_those_of_all_their_c
 def test_courses_stay_as_long_as_there_is_room_and_are_found_again_after_that(data_root: Path) -> None:
     made = stored(3, 300)
     following = Following(2**20, keeps_course=True)
-    first = [following.now(series, "internal")[1] for series in made]
-    assert [following.now(series, "internal")[1] for series in made] == first  # the very same
+    first = [following.now(series)[1] for series in made]
+    assert [following.now(series)[1] for series in made] == first  # the very same
     narrow = Following(following.bytes - 1, keeps_course=True)
-    former = [narrow.now(series, "internal")[1] for series in made]
-    again = [narrow.now(series, "internal")[1] for series in made]
+    former = [narrow.now(series)[1] for series in made]
+    again = [narrow.now(series)[1] for series in made]
     for one, other in zip(former, again, strict=True):
         assert one is not other
         assert one.trend.tolist() == other.trend.tolist()
