@@ -16,7 +16,7 @@ from backtests.engine.bands import Resampling, bands
 from backtests.engine.glossary import TERMS
 from backtests.engine.market import Filters, Market
 from backtests.engine.methods import Method, Options, estimate
-from backtests.engine.run import open_market
+from backtests.engine.run import open_markets
 from backtests.engine.spec import ENGINE_VERSION, BacktestSpec
 from backtests.models import Analysis, Backtest
 from backtests.reports import TRADES, ReportShelf, read_columns
@@ -163,16 +163,7 @@ class Inputs:
 
     def markets(self) -> list[Market]:
         """Find the signals."""
-        return [
-            open_market(
-                self.spec,
-                symbol,
-                self.candles[symbol],
-                detail=self.detail.get(symbol),
-                filters=self.filters.get(symbol),
-            )
-            for symbol in self.spec.symbols
-        ]
+        return open_markets(self.spec, self.candles, detail=self.detail, filters=self.filters)
 
 
 def read_inputs(spec: BacktestSpec) -> Inputs:

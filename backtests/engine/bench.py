@@ -7,7 +7,7 @@ from typing import Any
 from backtests.engine.account import Walked
 from backtests.engine.market import Filters, Market
 from backtests.engine.metrics import equity_metrics, trade_metrics
-from backtests.engine.run import open_market, trade
+from backtests.engine.run import open_markets, trade
 from backtests.engine.spec import BacktestSpec
 from markets.candles import Candles
 from markets.errors import InvalidInputError
@@ -48,16 +48,7 @@ class Bench:
             self._opened.clear()
             # The run's end does not matter: what the detector finds later changes nothing that it found before.
             whole = spec.within(EARLIEST, LATEST)
-            self._opened[key] = [
-                open_market(
-                    whole,
-                    symbol,
-                    self.candles[symbol],
-                    detail=self.detail.get(symbol),
-                    filters=self.filters.get(symbol),
-                )
-                for symbol in spec.symbols
-            ]
+            self._opened[key] = open_markets(whole, self.candles, detail=self.detail, filters=self.filters)
         return self._opened[key]
 
     def trade(self, spec: BacktestSpec) -> Walked:

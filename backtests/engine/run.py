@@ -111,6 +111,20 @@ def open_market(
     )
 
 
+def open_markets(
+    spec: BacktestSpec,
+    candles: Mapping[str, Candles],
+    *,
+    detail: Mapping[str, Candles],
+    filters: Mapping[str, Filters],
+) -> list[Market]:
+    """Make the pairs of a specification ready, each with what there is of it; ``candles`` hold them all."""
+    return [
+        open_market(spec, symbol, candles[symbol], detail=detail.get(symbol), filters=filters.get(symbol))
+        for symbol in spec.symbols
+    ]
+
+
 def run_markets(
     markets: Sequence[Market],
     spec: BacktestSpec,
