@@ -63,6 +63,15 @@ class Parameter:
             case _:
                 return f"a {self.type.value} from {self.low:.15g} to {self.high:.15g}"
 
+    @property
+    def shown_default(self) -> str:
+        """The default as a query would write it."""
+        if self.default is None:
+            return "empty"
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return ",".join(self.default) if isinstance(self.default, tuple) else str(self.default)
+
     def read(self, value: object) -> Any:
         """Return ``value``, typed or as text, as what the parameter holds.
 
@@ -165,14 +174,14 @@ def _detector_parameter(name: str, default: Any, metadata: Any) -> Parameter:
     return Parameter(name, type_, default, metadata["meaning"], Group.DETECTOR, **bounds)
 
 
-def near_matches(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three of ``known`` that look like ``name``."""
-    return get_close_matches(name.lower()[:60], list(known), n=3, cutoff=0.55)
+def stored(value: Any) -> Any:
+    """Return a parameter's value as rows and JSON hold it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InvalidInputError:
-    """Return the error for a name that is none of ``known``, with near matches, else with all of them."""
+    """Return the error for a name that is none of ``known``, with up to three near matches, else with all of them."""
     names = list(known)
-    near = near_matches(name, names)
+    near = get_close_matches(name.lower()[:60], names, n=3, cutoff=0.55)
     hint = f"did you mean {', '.join(near)}?" if near else f"one of {', '.join(names)}"
     return InvalidInputError(f"unknown {what} {name[:60]!r}; {hint}", field=name[:60])

@@ -14,6 +14,7 @@ from backtests.engine.parameters import (
     flag,
     number,
     parameters_of,
+    stored,
     unknown_name,
     whole,
 )
@@ -150,7 +151,7 @@ class BacktestSpec:
             **run,
             **asdict(self.detector),
         }
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
+        return {name: stored(value) for name, value in flat.items()}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:

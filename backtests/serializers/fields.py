@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from backtests.engine.parameters import Parameter, ParameterType, near_matches
+from backtests.engine.parameters import Parameter, ParameterType, unknown_name
 from backtests.engine.strategies import STRATEGIES
 from markets.errors import InvalidInputError
 from markets.series import SYMBOL_PATTERN
@@ -40,7 +40,7 @@ class StrategyField(serializers.ChoiceField):
     def to_internal_value(self, data: Any) -> Any:
         # A list or an object cannot even be looked up.
         if not isinstance(data, str) or data not in STRATEGIES:
-            raise serializers.ValidationError(unknown_message("strategy", str(data), list(STRATEGIES)))
+            raise serializers.ValidationError(str(unknown_name("strategy", str(data), sorted(STRATEGIES))))
         return data
 
 
@@ -48,7 +48,7 @@ class ParameterField(serializers.Field[Any, Any, Any, Any]):
     """One parameter, read by its own description."""
 
     def __init__(self, parameter: Parameter, **kwargs: Any) -> None:
-        shown = f"; default {_shown(parameter.default)}" if parameter.default is not None else ""
+        shown = f"; default {parameter.shown_default}" if parameter.default is not None else ""
         super().__init__(
             required=False,
             allow_null=parameter.default is None,
@@ -69,12 +69,6 @@ class ParameterField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return value
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def parameter_field(parameter: Parameter) -> ParameterField:
@@ -100,10 +94,3 @@ def _schema_of(parameter: Parameter) -> dict[str, Any]:
             return {"type": "string", "enum": list(parameter.choices)}
         case ParameterType.CHOICES:
             return {"type": "string", "pattern": f"^({one})(,({one}))*$"}
-
-
-def unknown_message(what: str, name: str, known: list[str]) -> str:
-    """Say that there is no such strategy or parameter, and which are near."""
-    near = near_matches(name, known)
-    hint = f"did you mean {', '.join(near)}?" if near else f"one of {', '.join(sorted(known))}"
-    return f"unknown {what} {name[:60]!r}; {hint}"

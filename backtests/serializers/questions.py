@@ -8,9 +8,10 @@ from rest_framework import serializers
 from backtests.engine.bands import Resampling
 from backtests.engine.bench import TARGETS
 from backtests.engine.methods import METHODS
+from backtests.engine.parameters import unknown_name
 from backtests.engine.spec import BacktestSpec, all_parameters, parameters_for
 from backtests.engine.strategies import Breakout
-from backtests.serializers.fields import StrategyField, SymbolsField, parameter_field, unknown_message
+from backtests.serializers.fields import StrategyField, SymbolsField, parameter_field
 from markets.serializers import (
     FORMATS,
     QuerySerializer,
@@ -37,7 +38,7 @@ class SpecQuery(RangeQuery):
         unknown = [name for name in data if name not in known] if hasattr(data, "keys") else []
         if unknown:
             raise serializers.ValidationError(
-                {name: [unknown_message("parameter", name, list(known))] for name in unknown}
+                {name: [str(unknown_name("parameter", name, sorted(known)))] for name in unknown}
             )
         return read
 

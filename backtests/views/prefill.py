@@ -8,6 +8,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from backtests.engine.parameters import stored
 from backtests.engine.spec import parameters_for
 from backtests.forms import SWEEP_USUAL, asked_parameters
 from markets.errors import InvalidInputError
@@ -29,14 +30,10 @@ def to_address(spec: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
     """Return the address of the form filled with a specification as rows hold it, some parameters changed."""
     values = {**spec, **setting}
     known = parameters_for(spec["strategy"], compared=values.get("compared"))
-    changed = {name: _text(values[name]) for name, each in known.items() if values[name] != _stored(each.default)}
+    changed = {name: _text(values[name]) for name, each in known.items() if values[name] != stored(each.default)}
     times = {name: spec[name] for name in ("from", "to") if spec[name]}
     asked = {"strategy": spec["strategy"], "timeframe": spec["timeframe"], "symbol": spec["symbol"].split(",")}
     return f"{reverse('backtests')}?{urlencode({**asked, **times, **changed}, doseq=True)}#backtest-form"
-
-
-def _stored(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _text(value: Any) -> str:

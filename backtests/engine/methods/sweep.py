@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backtests.engine.bench import Bench, better, read_metric
 from backtests.engine.methods.method import Options, Piece, estimate
-from backtests.engine.parameters import unknown_name
+from backtests.engine.parameters import stored, unknown_name
 from backtests.engine.spec import BacktestSpec, parameters_for
 from markets.errors import InvalidInputError, TooLargeError
 
@@ -110,7 +110,7 @@ def read_axes(spec: BacktestSpec, axes: Any) -> dict[str, list[Any]]:
             raise InvalidInputError(f"axes: {name} is the same for all runs; set it beside the axes", field="axes")
         if not isinstance(values, list) or not values:
             raise InvalidInputError(f"axes: {name} must have a list of values", field="axes")
-        read[name] = [_as_json(known[name].read(value)) for value in values]
+        read[name] = [stored(known[name].read(value)) for value in values]
         if len({str(value) for value in read[name]}) < len(values):
             raise InvalidInputError(f"axes: {name} has a value twice", field="axes")
     # Values that are fine alone may not be together; better said now than when the cell is reached.
@@ -129,10 +129,6 @@ def _check_count(spec: BacktestSpec, axes: Mapping[str, Any]) -> None:
             f"{seconds:,} s",
             field="axes",
         )
-
-
-def _as_json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def settings_of(axes: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

@@ -142,6 +142,4 @@ def _parameters_text() -> str:
 
 
 def _parameter_line(parameter: Parameter) -> str:
-    default = ",".join(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-    shown = "empty" if default is None else str(default).lower() if isinstance(default, bool) else default
-    return f"  {parameter.name:<20}{parameter.meaning}; {parameter.range} (default {shown})"
+    return f"  {parameter.name:<20}{parameter.meaning}; {parameter.range} (default {parameter.shown_default})"
