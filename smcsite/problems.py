@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -43,6 +44,11 @@ logger = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 RETRY_SECONDS = 5
+
+BODY_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+BODY_TOO_LARGE: dict[str, Any] = {
+    "detail": f"the body is at most {BODY_BYTES // 1024} KiB", "code": "too-large", "title": "Too large"
+}  # fmt: skip
 
 # The first kind that fits decides, so narrow kinds stand before wide ones.
 STATUS: dict[type[SmcError], int] = {
@@ -143,7 +149,7 @@ def _framework_error(error: Exception) -> tuple[dict[str, Any], dict[str, str]] 
     if isinstance(error, Http404):
         return problem(404, "there is nothing at this address"), {}
     if isinstance(error, RequestDataTooBig):
-        return problem(413, "the body is at most 64 KiB", code="too-large", title="Too large"), {}
+        return problem(413, **BODY_TOO_LARGE), {}
     if isinstance(error, PermissionDenied):
         return problem(403, str(error) or "this is not allowed"), {}
     if not isinstance(error, APIException):
@@ -214,7 +220,7 @@ def _error_page(request: HttpRequest, status: int, detail: str) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
-        return refuse(request, 413, "the body is at most 64 KiB", code="too-large", title="Too large")
+        return refuse(request, 413, **BODY_TOO_LARGE)
     return refuse(request, 400, "the request cannot be understood")
 
 

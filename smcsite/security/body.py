@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from smcsite.security.middleware import BODY_BYTES
+from smcsite.problems import BODY_BYTES, BODY_TOO_LARGE, PROBLEM, problem
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -39,12 +39,8 @@ class BodyCap:
 
 
 async def _refuse(send: Send) -> None:
-    problem = {
-        "type": "/problems/too-large", "title": "Too large", "status": 413,
-        "detail": "the body is at most 64 KiB", "request_id": "",
-    }  # fmt: skip
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", PROBLEM.encode()),
         (b"connection", b"close"),
         (b"x-content-type-options", b"nosniff"),
         (b"content-security-policy", b"default-src 'none'"),
@@ -52,4 +48,4 @@ async def _refuse(send: Send) -> None:
         (b"referrer-policy", b"same-origin"),
     ]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": orjson.dumps(problem)})
+    await send({"type": "http.response.body", "body": orjson.dumps(problem(413, **BODY_TOO_LARGE))})

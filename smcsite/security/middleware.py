@@ -11,9 +11,9 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 
 from smcsite.logs import request_context
-from smcsite.problems import refuse
+from smcsite.problems import BODY_BYTES, BODY_TOO_LARGE, refuse
 from smcsite.security.addresses import client_ip, is_trusted_peer
-from smcsite.security.credentials import find_credential, is_open, is_staff, presented_secret
+from smcsite.security.credentials import SAFE_METHODS, find_credential, is_open, is_staff, presented_secret
 from smcsite.security.limits import LimitReached, api_refusal, login_refusal, wrong_secret_refusal
 from smcsite.security.origins import is_own_origin
 from smcsite.security.sessions import is_session_over, note_use
@@ -23,14 +23,12 @@ logger = logging.getLogger(__name__)
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
-BODY_BYTES = 64 * 1024
 QUERY_BYTES = 4 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _PROXY_HEADERS = ("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
 _PUBLIC = ("/static/", "/health", "/healthz", "/favicon.ico", "/robots.txt")
 _FOR_PROGRAMS_TOO = ("/docs", "/metrics")
 _WRITES, _WORK = ("POST", "PUT", "PATCH"), ("/api/", "/web/")
-_SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def request_ids(get_response: Answer) -> Answer:
@@ -82,7 +80,7 @@ def caps(get_response: Answer) -> Answer:
         if not length.isascii() or not length.isdigit():
             return refuse(request, 400, "Content-Length is not a number")
         if int(length) > BODY_BYTES:
-            return refuse(request, 413, "the body is at most 64 KiB", code="too-large", title="Too large")
+            return refuse(request, 413, **BODY_TOO_LARGE)
         return get_response(request)
 
     return answer
@@ -161,7 +159,7 @@ def is_let_in(request: HttpRequest) -> bool:
 def _is_foreign_write(request: HttpRequest) -> bool:
     """Say whether a page of another site asks for a change, which browsers let it do where no session is needed."""
     origin = request.headers.get("Origin")
-    if origin is None or request.method in _SAFE or origin in settings.ENV.cors_allowed_origins:
+    if origin is None or request.method in SAFE_METHODS or origin in settings.ENV.cors_allowed_origins:
         return False
     return not is_own_origin(origin, is_secure=request.is_secure(), host=request.get_host())
 
