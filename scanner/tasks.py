@@ -8,7 +8,6 @@ from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from markets.selectors import known_series
-from markets.series import Timeframe
 from scanner.selectors import FRESH_SECONDS, SKIPPED_SCANS, cache_key, pack, scan
 
 logger = logging.getLogger(__name__)
@@ -29,11 +28,7 @@ def scan_all() -> None:
             cache.incr(SKIPPED_SCANS)
         return
     try:
-        for timeframe in sorted({key.timeframe for key in known_series()}, key=_length):
+        for timeframe in sorted({key.timeframe for key in known_series()}, key=lambda each: each.minutes):
             cache.set(cache_key(timeframe), pack(*scan(timeframe)), FRESH_SECONDS)
     finally:
         cache.delete(_LOCK)
-
-
-def _length(timeframe: Timeframe) -> int:
-    return timeframe.minutes

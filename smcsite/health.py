@@ -69,7 +69,7 @@ def stream_check() -> Check:
     if told["state"] == "down":
         return Check(DOWN, told["error"] or "no stream worker speaks")
     if states - {"live", "catching_up"}:
-        names = [f"{row['symbol']} {row['timeframe']}" for row in told["series"] if row["state"] not in ("live",)]
+        names = [f"{row['symbol']} {row['timeframe']}" for row in told["series"] if row["state"] != "live"]
         return Check(DEGRADED, f"{len(names)} series are not live: {', '.join(names[:5])}")
     return Check(OK) if told["state"] == "live" else Check(DEGRADED, told["state"])
 

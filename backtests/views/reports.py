@@ -42,7 +42,6 @@ _ORDER = (
     "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "low", "normal", "high",
     "Asia", "London", "New York",
 )  # fmt: skip
-_DAY_MILLISECONDS = 86_400_000
 _TRADES_SHOWN, _MOST_COMPARED, _HOLES_SHOWN = 100, 4, 200
 
 
@@ -61,7 +60,7 @@ def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
 
 def _result(request: HttpRequest, run: Backtest, tab: str) -> dict[str, Any]:
     told: dict[str, Any] = {"metrics": run.result, "cards": CARDS, "sections": SECTIONS.items(), "few": FEW}
-    told |= {"holes": _holes(run), "days": (run.end - run.start) // _DAY_MILLISECONDS}
+    told |= {"holes": _holes(run), "days": (run.end - run.start) // Timeframe.D1.milliseconds}
     try:
         folder = report_folder(run)
         if tab == "overview":
