@@ -23,7 +23,7 @@ from markets.store.locks import SeriesLock
 from signals.log import LogView, SignalLog
 from signals.log.generations import current_folder
 from signals.log.journal import JournalReader, status_of
-from smcsite import archiving
+from smcsite.archiving import unpacking
 from smcsite.env import BASE_DIR
 from tests import environment
 from tests.waiting import eventually
@@ -175,7 +175,7 @@ def test_a_file_is_put_in_its_place_on_another_disk_too(tmp_path: Path, monkeypa
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", across)
-    archiving._move(tmp_path / "from", tmp_path / "to")
+    unpacking._move(tmp_path / "from", tmp_path / "to")
     assert (tmp_path / "to").read_text() == "new"
     assert {path.name for path in tmp_path.iterdir()} == {"from", "to"}
 
