@@ -10,10 +10,7 @@ from rest_framework import serializers
 
 from backtests.models import Analysis, Backtest
 from markets.moments import iso_times
-from markets.serializers import (
-    JobSerializer,
-    column_types,
-)
+from markets.serializers import JobSerializer, column_types
 
 _TIMES = ("signal_time", "entry_time", "exit_time", "time")
 

@@ -6,8 +6,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from backtests.engine.bands import Resampling
-from backtests.engine.bench import TARGETS
+from backtests.engine.bench import TARGETS, USUAL_TARGET
 from backtests.engine.methods import METHODS
+from backtests.engine.methods.look_ahead import CUTS
+from backtests.engine.methods.method import WholeOption
+from backtests.engine.methods.null import DRAWS
+from backtests.engine.methods.walk_forward import IN_SAMPLE, MIN_TRADES, WINDOWS
 from backtests.engine.parameters import unknown_name
 from backtests.engine.spec import BacktestSpec, all_parameters, parameters_for
 from backtests.engine.strategies import Breakout
@@ -90,6 +94,12 @@ class DryRunQuery(QuerySerializer):
     dry_run = serializers.BooleanField(default=False, help_text="Answer the estimate alone.")
 
 
+def _whole_field(option: WholeOption, meaning: str) -> WholeField:
+    return WholeField(
+        low=option.low, high=option.high, required=False, help_text=f"{meaning}; default {option.default}."
+    )
+
+
 class AnalysisRequest(BacktestRequest):
     """What ``POST /api/v1/analyses/`` may ask: a method, a run's specification, and the method's options."""
 
@@ -101,16 +111,12 @@ class AnalysisRequest(BacktestRequest):
         required=False,
         help_text="One or two parameters, each with its values: for sweep and walk_forward.",
     )
-    metric = serializers.ChoiceField(choices=list(TARGETS), required=False, help_text="Default expectancy_r.")
-    windows = WholeField(low=2, high=60, required=False, help_text="walk_forward: windows; default 12.")
-    in_sample = WholeField(
-        low=1, high=20, required=False, help_text="walk_forward: in-sample length in windows; default 4."
-    )
-    min_trades = WholeField(
-        low=1, high=10_000, required=False, help_text="walk_forward: fewest in-sample trades of a setting; default 10."
-    )
-    draws = WholeField(low=20, high=5_000, required=False, help_text="null: random runs; default 500.")
-    cuts = WholeField(low=1, high=500, required=False, help_text="look_ahead: shorter histories; default 20.")
+    metric = serializers.ChoiceField(choices=list(TARGETS), required=False, help_text=f"Default {USUAL_TARGET}.")
+    windows = _whole_field(WINDOWS, "walk_forward: windows")
+    in_sample = _whole_field(IN_SAMPLE, "walk_forward: in-sample length in windows")
+    min_trades = _whole_field(MIN_TRADES, "walk_forward: fewest in-sample trades of a setting")
+    draws = _whole_field(DRAWS, "null: random runs")
+    cuts = _whole_field(CUTS, "look_ahead: shorter histories")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         # ``seed`` is a parameter of the strategy random and an option of methods that draw.

@@ -7,9 +7,10 @@ import numpy as np
 
 from backtests.engine.bench import Bench
 from backtests.engine.ledger import Trades
-from backtests.engine.methods.method import Options, Piece, whole_option
+from backtests.engine.methods.method import SEED, Options, Piece, WholeOption
 from backtests.engine.spec import BacktestSpec
 
+CUTS = WholeOption("cuts", default=20, low=1, high=500)
 _CUTS_A_PIECE = 5
 _SHOWN = 20
 
@@ -23,8 +24,8 @@ class LookAhead:
 
     def read(self, spec: BacktestSpec, options: Mapping[str, Any]) -> Options:
         return {
-            "cuts": whole_option(options, "cuts", default=20, low=1, high=500),
-            "seed": whole_option(options, "seed", default=0, low=0, high=10**9),
+            "cuts": CUTS.read(options),
+            "seed": SEED.read(options),
         }
 
     def plan(self, spec: BacktestSpec, options: Options) -> list[Piece]:

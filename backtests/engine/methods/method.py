@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from backtests.engine.bench import Bench
@@ -47,18 +48,32 @@ class Method(Protocol):
         ...
 
 
-def whole_option(options: Mapping[str, Any], name: str, *, default: int, low: int, high: int) -> int:
-    """Read a whole number from the options."""
-    value = options.get(name)
-    if value is None or value == "":
-        return default
-    if isinstance(value, str) and value.strip().isdigit() and len(value) < 12:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidInputError(
-            f"{name} must be a whole number from {low} to {high}, was {str(value)[:40]!r}", field=name
-        )
-    return value
+@dataclass(frozen=True, slots=True)
+class WholeOption:
+    """A whole number in [low, high] among the options of an analysis."""
+
+    name: str
+    default: int
+    low: int
+    high: int
+
+    def read(self, options: Mapping[str, Any]) -> int:
+        """Return what the options say, or the default where they say nothing."""
+        value = options.get(self.name)
+        if value is None or value == "":
+            return self.default
+        if isinstance(value, str) and value.strip().isdigit() and len(value) < 12:
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            raise InvalidInputError(
+                f"{self.name} must be a whole number from {self.low} to {self.high}, was {str(value)[:40]!r}",
+                field=self.name,
+            )
+        return value
+
+
+# Of methods that draw: equal seeds draw the same.
+SEED = WholeOption("seed", default=0, low=0, high=10**9)
 
 
 def estimate(runs: int, candles: int) -> dict[str, Any]:

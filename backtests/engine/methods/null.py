@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from backtests.engine.bench import Bench, headlines
-from backtests.engine.methods.method import Options, Piece, whole_option
+from backtests.engine.methods.method import SEED, Options, Piece, WholeOption
 from backtests.engine.null import trade_at_random
 from backtests.engine.spec import BacktestSpec
 from backtests.engine.strategies import Random
 from markets.errors import InvalidInputError
 
+DRAWS = WholeOption("draws", default=500, low=20, high=5_000)
 _DRAWS_A_PIECE = 25
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -29,8 +30,8 @@ class Null:
         if isinstance(spec.strategy, Random):
             raise InvalidInputError("random is the benchmark itself; name the strategy to compare", field="strategy")
         return {
-            "draws": whole_option(options, "draws", default=500, low=20, high=5_000),
-            "seed": whole_option(options, "seed", default=0, low=0, high=10**9),
+            "draws": DRAWS.read(options),
+            "seed": SEED.read(options),
         }
 
     def plan(self, spec: BacktestSpec, options: Options) -> list[Piece]:

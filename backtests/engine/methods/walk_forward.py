@@ -6,11 +6,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from backtests.engine.bench import Bench, better, headlines, read_metric
-from backtests.engine.methods.method import Options, Piece, whole_option
+from backtests.engine.methods.method import Options, Piece, WholeOption
 from backtests.engine.methods.sweep import read_axes, settings_of, varied
 from backtests.engine.metrics import p_value
 from backtests.engine.spec import BacktestSpec
 from markets.errors import InvalidInputError
+
+WINDOWS = WholeOption("windows", default=12, low=2, high=60)
+# The in-sample stretch in lengths of an out-of-sample one.
+IN_SAMPLE = WholeOption("in_sample", default=4, low=1, high=20)
+MIN_TRADES = WholeOption("min_trades", default=10, low=1, high=10_000)
 
 
 class WalkForward:
@@ -24,10 +29,9 @@ class WalkForward:
         return {
             "axes": read_axes(spec, options.get("axes")),
             "metric": read_metric(options),
-            "windows": whole_option(options, "windows", default=12, low=2, high=60),
-            # The in-sample stretch in lengths of an out-of-sample one.
-            "in_sample": whole_option(options, "in_sample", default=4, low=1, high=20),
-            "min_trades": whole_option(options, "min_trades", default=10, low=1, high=10_000),
+            "windows": WINDOWS.read(options),
+            "in_sample": IN_SAMPLE.read(options),
+            "min_trades": MIN_TRADES.read(options),
         }
 
     def plan(self, spec: BacktestSpec, options: Options) -> list[Piece]:
