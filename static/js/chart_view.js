@@ -1,9 +1,9 @@
 // @ts-check
 /** The chart itself: candles, volume, the layer over them, the legend, and what colours they have. */
 
+import { baseOptions, makeChart } from "./chart_base.js";
 import { facts } from "./facts.js";
 import { priceText } from "./figures.js";
-import { barText, tickText, zonedScale } from "./chart_time.js";
 import { SmcLayer } from "./smc_layer.js";
 import { alpha, colours } from "./theme.js";
 
@@ -47,9 +47,7 @@ export class ChartView {
     this.bars = [];
     this.palette = this.readColours();
     this.layer = new SmcLayer(this.palette);
-    const scale = zonedScale(charts);
-    const options = { autoSize: true, ...this.options() };
-    this.chart = scale ? charts.createChartEx(host, scale, options) : charts.createChart(host, options);
+    this.chart = makeChart(host, this.options());
     this.price = this.chart.addSeries(charts.CandlestickSeries, { ...this.candleOptions(), priceLineStyle: 2 });
     this.volume = this.chart.addSeries(
       charts.HistogramSeries,
@@ -73,35 +71,16 @@ export class ChartView {
 
   options() {
     const { palette } = this;
-    return {
-      layout: {
-        background: { type: "solid", color: palette.ground },
-        textColor: palette.text,
-        fontFamily: palette.font,
-        fontSize: 11,
-        attributionLogo: true,
-        panes: { separatorColor: palette.line, separatorHoverColor: palette.edge },
-      },
-      grid: {
-        vertLines: { color: alpha(palette.line, 0.5) },
-        horzLines: { color: alpha(palette.line, 0.5) },
-      },
-      rightPriceScale: { borderColor: palette.line, scaleMargins: { top: 0.08, bottom: 0.06 } },
-      timeScale: {
-        borderColor: palette.line,
-        timeVisible: true,
-        secondsVisible: false,
-        rightOffset: RIGHT_BARS,
-        barSpacing: 6,
-        tickMarkFormatter: tickText,
-      },
-      localization: { locale: "en-GB", timeFormatter: barText },
+    return baseOptions(palette, {
+      layout: { attributionLogo: true },
+      rightPriceScale: { scaleMargins: { top: 0.08, bottom: 0.06 } },
+      timeScale: { secondsVisible: false, rightOffset: RIGHT_BARS, barSpacing: 6 },
       crosshair: {
         mode: 0,
         vertLine: { color: palette.edge, labelBackgroundColor: palette.edge },
         horzLine: { color: palette.edge, labelBackgroundColor: palette.edge },
       },
-    };
+    });
   }
 
   candleOptions() {

@@ -2,8 +2,8 @@
 /** Equity over drawdown with a shared crosshair; or the equity of several runs. */
 
 import { block } from "./facts.js";
+import { baseOptions, makeChart } from "./chart_base.js";
 import { offerBands } from "./equity_bands.js";
-import { barText, tickText, zonedScale } from "./chart_time.js";
 import { alpha, colours } from "./theme.js";
 
 const NAMES = {
@@ -28,28 +28,14 @@ const withMinus = (text) => text.replace("-", "\u2212");
 function draw(host, data) {
   const charts = window.LightweightCharts;
   let palette = colours(NAMES);
-  const options = () => ({
-    layout: {
-      background: { type: "solid", color: palette.ground },
-      textColor: palette.text,
-      fontFamily: getComputedStyle(document.body).fontFamily,
-      fontSize: 11,
+  const options = () =>
+    baseOptions(palette, {
       // The footer names and links TradingView; a link inside a picture could not be reached by keyboard.
-      attributionLogo: false,
-      panes: { separatorColor: palette.line, separatorHoverColor: palette.edge },
-    },
-    grid: { vertLines: { color: alpha(palette.line, 0.5) }, horzLines: { color: alpha(palette.line, 0.5) } },
-    rightPriceScale: { borderColor: palette.line },
-    timeScale: { borderColor: palette.line, timeVisible: true, tickMarkFormatter: tickText, minBarSpacing: 0.05 },
-    localization: {
-      locale: "en-GB",
-      timeFormatter: barText,
-      priceFormatter: (/** @type {number} */ value) => withMinus(figures.format(value)),
-    },
-  });
-  const scale = zonedScale(charts);
-  const first = { autoSize: true, ...options() };
-  const chart = scale ? charts.createChartEx(host, scale, first) : charts.createChart(host, first);
+      layout: { attributionLogo: false },
+      timeScale: { minBarSpacing: 0.05 },
+      localization: { priceFormatter: (/** @type {number} */ value) => withMinus(figures.format(value)) },
+    });
+  const chart = makeChart(host, options());
   /** @type {[any, () => object][]} */
   const series = [];
   /** @type {(kind: any, look: () => object, points: any[], pane?: number) => any} */
