@@ -21,8 +21,10 @@ LifeArray = NDArray[np.int64]
 
 # A month later than any.
 _FOREVER = 10**6
-# How many of a log's newest signals are held apart from their months, where the last months have as many.
+# A log's newest signals are held apart from their months: so many of the last months, and all of the last day, which
+# the dashboard counts, with some hours more for series that are behind.
 _RECENT, _RECENT_MONTHS = 256, 2
+_RECENT_MILLISECONDS = 26 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,9 +59,11 @@ class Month:
         life = np.full((len(Mark), len(rows)), UNSET, np.int64)
         return Month.of(np.concatenate([self.rows, rows]), np.concatenate([self.life, life], axis=1))
 
-    def newest(self, count: int) -> "Month":
-        """Return the last signals alone; none of the other's memory is held."""
-        first = max(0, len(self.rows) - count)
+    def newest(self) -> "Month":
+        """Return the signals that count as recent at the last of them; no memory of the others is held."""
+        times = self.rows["confirm_time"]
+        last = int(times[-1]) if len(times) else 0
+        first = max(0, min(len(times) - _RECENT, int(np.searchsorted(times, last - _RECENT_MILLISECONDS))))
         return Month.of(self.rows[first:].copy(), self.life[:, first:].copy())
 
     @property
@@ -126,7 +130,7 @@ class LogView:
         """
         if self._recent is None:
             newest = [self._signals_in(number) for number in self.months()[-_RECENT_MONTHS:]]
-            recent = Month.of(np.concatenate([no_facts()[0], *newest])).newest(_RECENT).marked(self.tail_marks)
+            recent = Month.of(np.concatenate([no_facts()[0], *newest])).newest().marked(self.tail_marks)
             first = months.month_of(int(recent.rows["confirm_time"][0])) if len(recent.rows) else _FOREVER
             for month in months.months_on_disk(self.folder, "marks"):
                 if month >= first:
@@ -219,7 +223,7 @@ class LogView:
         recent = self._recent
         if recent is not None:
             recent = recent.extended(new_signals).marked(new_marks) if frames else recent
-            recent = recent.newest(_RECENT) if len(recent.rows) > 2 * _RECENT else recent
+            recent = recent.newest() if len(recent.rows) > 2 * _RECENT else recent
         signals = np.concatenate([self.tail_signals, new_signals])
         marks = np.concatenate([self.tail_marks, new_marks])
         return LogView(

@@ -53,6 +53,7 @@ def test_a_list_is_the_same_however_many_signals_count_as_new(
     data_root: Path, monkeypatch: pytest.MonkeyPatch, recent: int
 ) -> None:
     monkeypatch.setattr(views, "_RECENT", recent)
+    monkeypatch.setattr(views, "_RECENT_MILLISECONDS", 0)
     minutes, hours = two_logs()
     store(MINUTES, minutes.first(1_600))
     store(HOURS, hours)
@@ -69,7 +70,8 @@ def test_a_list_is_the_same_however_many_signals_count_as_new(
         assert pages(filter_, limit=150) == followed
 
 
-def test_a_list_of_every_log_holds_no_month(data_root: Path) -> None:
+def test_a_list_of_every_log_holds_no_month(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "_RECENT_MILLISECONDS", 0)
     minutes, hours = two_logs()
     store(MINUTES, minutes)
     store(HOURS, hours)
@@ -85,9 +87,28 @@ def test_a_list_of_every_log_holds_no_month(data_root: Path) -> None:
     assert log.nbytes > 8 * _LIMIT  # this many are not new any more: months were loaded
 
 
+def test_a_total_of_the_last_day_loads_no_month(data_root: Path) -> None:
+    minutes, hours = two_logs()
+    store(MINUTES, minutes)
+    store(HOURS, hours)
+    log = selectors.signal_log(data_root)
+    selectors.signals(SignalFilter(), limit=100)
+    held = log.nbytes
+    day_ago = int(minutes.open_time[-1]) - 86_400_000
+    for filter_ in (SignalFilter(start=day_ago), SignalFilter(start=day_ago, status="filled", direction=-1)):
+        counted = selectors.total(filter_)
+        assert log.nbytes == held
+        assert counted == len(pages(filter_, limit=1_000, newest_first=False)) > 30
+        selectors.signal_log.cache_clear()
+        log = selectors.signal_log(data_root)
+    week_ago = SignalFilter(start=day_ago - 6 * 86_400_000)
+    assert selectors.total(week_ago) == len(pages(week_ago, limit=1_000, newest_first=False))
+
+
 def test_months_that_are_too_many_are_let_go_when_the_reader_is_done(
     data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(views, "_RECENT_MILLISECONDS", 0)
     for series, candles in zip((MINUTES, HOURS), two_logs(), strict=True):
         store(series, candles)
     log = selectors.signal_log(data_root)
