@@ -1,5 +1,6 @@
 """What ``/health`` says when a part is broken, and that ``/healthz`` asks nobody."""
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from django.test import Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from smcsite import health, store_watch
+from smcsite.env import BASE_DIR
 from smcsite.store_watch import Check
 from tests.smcsite.securing import SECRET
 
@@ -106,3 +108,11 @@ def test_a_full_disk_is_told_on_every_page_and_no_page_is_lost_to_it(
         answer = client.get(path)
         assert answer.status_code == 200
         assert "Disk full: writes stopped." in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_every_metric_of_the_service_is_told_of_in_the_guide(client: Client) -> None:
+    names = re.findall(r"^# TYPE (smc_\S+)", client.get("/metrics").text, re.MULTILINE)
+    guide = (BASE_DIR / "docs" / "operations.md").read_text()
+    assert len(names) > 6
+    assert [name for name in names if not re.search(rf"`{name}[`{{]", guide)] == []

@@ -1,6 +1,7 @@
 """The stream of a process: started again when it fails, stopped when told, and telling how it is."""
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -183,6 +184,15 @@ def test_metrics_are_prometheus_text_and_need_the_secret(runner: StreamRunner, d
     assert "smc_stream_leader 0.0" in text
     assert 'smc_stream_series{state="live"} 0.0' in text
     assert ask(door.port, "/else")[0] == 404
+
+
+def test_every_metric_of_a_stream_is_told_of_in_the_guide(runner: StreamRunner, door: Door) -> None:
+    runner.ensure()
+    eventually(lambda: runner.role == "leader")
+    names = re.findall(r"^# TYPE (\S+)", ask(door.port, "/metrics", **{"X-Shared-Secret": "s" * 32})[1], re.MULTILINE)
+    guide = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    assert len(names) > 8
+    assert [name for name in names if not re.search(rf"`{name}[`{{]", guide)] == []
 
 
 def test_a_secret_that_was_changed_counts_at_the_stream_s_door_too(runner: StreamRunner) -> None:
