@@ -307,6 +307,10 @@ def test_the_documents_name_the_reasons_there_are() -> None:
         assert reasons.get(name, documents) == documents, name
 
 
+def test_the_documents_name_every_key_of_a_run(result: Result) -> None:
+    assert set(result.metrics) - set(documented()) == set()
+
+
 def test_metrics_are_strict_json(result: Result) -> None:
     text = json.dumps(result.metrics, allow_nan=False)
     assert set(json.loads(text)["undefined"]) == {name for name, value in result.metrics.items() if value is None}
