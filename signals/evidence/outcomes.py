@@ -21,7 +21,7 @@ STOPPED, UNDECIDED = 0, -1
 PASSAGE_BARS = 500
 
 
-def average_true_ranges(candles: Candles, period: int = 14) -> FloatArray:
+def average_true_ranges(candles: Candles, period: int) -> FloatArray:
     """Return ATR at each candle, shape (n,), quote currency: the plain mean of the last ``period`` true ranges.
 
     The engine's own measure (docs/concepts.md#average-true-range).

@@ -17,7 +17,7 @@ from signals.feed.lead import Lead
 from signals.feed.series import Recovered, SeriesWork, Taken
 from signals.feed.telling import Teller
 from signals.feed.vitals import Vitals
-from signals.feed.wishes import Wishes, read_wishes
+from signals.feed.wishes import Wishes
 from signals.push.sender import Sender
 from signals.services import catch_up_series
 
@@ -59,7 +59,7 @@ class Feed:
         sender: Sender,
         vitals: Vitals,
         *,
-        wishes: Callable[[], Wishes] = read_wishes,
+        wishes: Callable[[], Wishes],
     ) -> None:
         self._lead = lead
         self._sender = sender

@@ -37,9 +37,8 @@ class Wishes:
     idle: dict[SeriesKey, int] = field(default_factory=dict)
 
 
-def read_wishes(shard: Shard | None = None) -> Wishes:
+def read_wishes(shard: Shard) -> Wishes:
     """Return what the database wants of a shard."""
-    shard = shard or Shard()
     store = candle_store()
     wanted = frozenset(key for key in active_series() if shard.has(key))
     halted = Pair.objects.filter(is_active=True).exclude(status__in=["", "TRADING"]).values_list("symbol", flat=True)

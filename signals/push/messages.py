@@ -51,8 +51,8 @@ def candle_body(
     candle: Candle,
     *,
     is_closed: bool,
-    signals: Sequence[SignalRow] = (),
-    marks: Sequence[MarkRow] = (),
+    signals: Sequence[SignalRow],
+    marks: Sequence[MarkRow],
 ) -> str:
     """Tell a candle with what was found on it.
 

@@ -79,7 +79,7 @@ class Sender:
         Which leader this is: leaders of different shards do not fence each other.
     """
 
-    def __init__(self, url: str, *, epoch: int, shard: str = "1of1") -> None:
+    def __init__(self, url: str, *, epoch: int, shard: str) -> None:
         self._url = url
         self._epoch = str(epoch)
         self._shard_key = f"smc:live:leader:{shard}"

@@ -9,7 +9,7 @@ from tests.factories import nasty_walk
 
 def test_volatility_is_judged_against_the_median_of_the_500_candles_before() -> None:
     candles = nasty_walk(3, 2_000)
-    atr = average_true_ranges(candles)
+    atr = average_true_ranges(candles, 14)
     share = atr / candles.close
     at = np.arange(len(candles))
     told = volatility_regime(at, atr, candles.close)

@@ -77,7 +77,7 @@ def test_zones_of_a_random_walk_hold_as_often_as_random_ones() -> None:
     candles = walk(21, 60_000)
     table = Detector(Params()).run(candles).table
     rows = table.rows[np.isin(table.rows["kind"], ZONE_KINDS)]
-    rate = hold_rate(candles, rows, average_true_ranges(candles), rng=np.random.default_rng(1))
+    rate = hold_rate(candles, rows, average_true_ranges(candles, 14), rng=np.random.default_rng(1))
     assert rate.rate is not None
     assert rate.random_rate is not None
     assert rate.touched > 1_000

@@ -153,7 +153,7 @@ def test_each_side_of_a_split_is_judged_by_its_own_market() -> None:
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for seed in range(TABLES):
         plain = walk(seed, 5_000)
-        drift_size = per_candle * float(average_true_ranges(plain).mean())
+        drift_size = per_candle * float(average_true_ranges(plain, 14).mean())
         market = with_drifts(plain, before=drift_size, after=-drift_size)
         spec = EvidenceSpec(horizons=(horizon,), draws=200, seed=seed, split=int(market.open_time[2_500]))
         for row in study(market, Timeframe.M1, spec).rows:

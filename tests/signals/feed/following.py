@@ -20,7 +20,7 @@ from signals.feed.fence import Fence
 from signals.feed.lead import Lead
 from signals.feed.report import Runner, feed_status
 from signals.feed.vitals import Vitals
-from signals.feed.wishes import Shard
+from signals.feed.wishes import Shard, read_wishes
 from signals.push.sender import Sender
 from tests.replaying import START, Replay
 from tests.signals.feed.processes import Ears, Kept
@@ -70,12 +70,12 @@ class Following(Kept):
         lead = Lead(exchange=self.client, fence=fence, check=fence.check)
         self.vitals = Vitals()
         self.ears = Ears(settings.REDIS_URL)
-        self.sender: Sender | None = Sender(settings.REDIS_URLS[1], epoch=fence.epoch)
+        self.sender: Sender | None = Sender(settings.REDIS_URLS[1], epoch=fence.epoch, shard=str(self.shard))
         self.sender.start()
         self.feed: Feed | None = None
         self.failure: BaseException | None = None
         self._exchange = exchange
-        self._feed = Feed(lead, self.sender, self.vitals)
+        self._feed = Feed(lead, self.sender, self.vitals, wishes=lambda: read_wishes(self.shard))
         self._thread = threading.Thread(target=self._run, name="feed under test", daemon=True)
 
     def start(self) -> None:

@@ -15,6 +15,7 @@ from signals.feed.feed import Feed
 from signals.feed.followed import Followed, Job
 from signals.feed.series import Recovered, Taken
 from signals.feed.vitals import Vitals
+from signals.feed.wishes import Wishes
 from tests.waiting import eventually
 
 SERIES, OTHER = SeriesKey.parse("BTCUSDT:1m"), SeriesKey.parse("ETHUSDT:1m")
@@ -51,7 +52,7 @@ def update(*, is_closed: bool) -> CandleUpdate:
 def feed() -> Any:
     lead: Any = SimpleNamespace(exchange=SimpleNamespace(open_stream=lambda: None))
     sender: Any = None
-    return Feed(lead, sender, Vitals())
+    return Feed(lead, sender, Vitals(), wishes=lambda: Wishes(frozenset()))
 
 
 def test_a_closed_candle_goes_before_those_that_form(feed: Any) -> None:

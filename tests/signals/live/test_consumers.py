@@ -78,7 +78,7 @@ async def open_socket() -> AsyncIterator[Open]:
 def sender() -> Any:
     redis = Redis.from_url(settings.REDIS_URLS[1])
     redis.flushdb()
-    sender = Sender(settings.REDIS_URLS[1], epoch=1)
+    sender = Sender(settings.REDIS_URLS[1], epoch=1, shard="1of1")
     sender.start()
     yield sender
     sender.close()

@@ -27,7 +27,7 @@ def redis() -> Iterator["Redis"]:
 
 
 def start(epoch: int = 1) -> Sender:
-    sender = Sender(URL, epoch=epoch)
+    sender = Sender(URL, epoch=epoch, shard="1of1")
     sender.start()
     return sender
 
@@ -50,7 +50,7 @@ def test_messages_are_numbered_by_one_from_the_time_on(redis: "Redis") -> None:
 
 
 def test_each_channel_has_numbers_of_its_own_however_they_come_together(redis: "Redis") -> None:
-    sender = Sender(URL, epoch=1)
+    sender = Sender(URL, epoch=1, shard="1of1")
     for number in range(60):
         sender.send(f"k:S{number % 3}:1m", f'"{number}"')
     sender.start()
@@ -85,7 +85,7 @@ def test_a_former_leader_publishes_nothing_once_the_next_has(redis: "Redis") -> 
 
 
 def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_closed_one(redis: "Redis") -> None:
-    sender = Sender(URL, epoch=1)
+    sender = Sender(URL, epoch=1, shard="1of1")
     for number in range(5):
         sender.send("k:A:1m", f'"forming{number}"', is_forming=True)
     sender.send("k:A:1m", '"closed"')
@@ -97,7 +97,7 @@ def test_of_forming_candles_that_wait_the_newest_is_sent_and_none_after_the_clos
 
 
 def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis") -> None:
-    sender = Sender(URL, epoch=5)
+    sender = Sender(URL, epoch=5, shard="1of1")
     sender._numbered = 3
     redis.hset("smc:live:leader:1of1", mapping={"epoch": 5, "sent": 4})
     sender.send("signals", '"again"')
@@ -109,7 +109,7 @@ def test_a_message_whose_answer_was_lost_is_not_numbered_twice(redis: "Redis") -
 
 
 def test_candles_are_given_up_before_signals_when_redis_is_away_for_long() -> None:
-    sender = Sender("redis://127.0.0.1:1/1", epoch=1)
+    sender = Sender("redis://127.0.0.1:1/1", epoch=1, shard="1of1")
     sender.send("signals", "the signal")
     for number in range(25_000):
         sender.send(f"k:S{number % 3}:1m", "a candle")
@@ -118,7 +118,7 @@ def test_candles_are_given_up_before_signals_when_redis_is_away_for_long() -> No
 
 
 def test_who_reads_signals_of_which_old_ones_were_given_up_is_told_to_fetch_anew() -> None:
-    sender = Sender("redis://127.0.0.1:1/1", epoch=1)
+    sender = Sender("redis://127.0.0.1:1/1", epoch=1, shard="1of1")
     for number in range(20_001):
         sender.send("signals", f"signal {number}")
     assert sender._lasting[0] == ("signals", reset_body("signals"))
