@@ -21,6 +21,8 @@ from signals.evidence.zones import hold_rate
 
 # Fewer signals than this are told with their mean and n, and nothing is concluded from them.
 ENOUGH = 50
+# Rows with a q below this are noted; about that share of them is expected to be false.
+NOTED = 0.1
 # The stop of a kind that has none of its own, in ATR from the confirm close: as the breakout strategy's.
 _STOP_ATR = 2.0
 

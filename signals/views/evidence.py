@@ -12,6 +12,7 @@ from markets.selectors import find_job, known_series, owner_of, require_pair, vi
 from markets.serializers import row_number
 from markets.series import Timeframe
 from markets.views import ask_to_cancel, page, redirect
+from signals.evidence import NOTED
 from signals.forms import StudyForm
 from signals.models import Study
 from signals.services.evidence import study_now, track_record_json
@@ -114,5 +115,6 @@ def study_context(found: dict[str, Any], *, horizon: str | None) -> dict[str, An
         "reach": max(ends, default=1.0),
         "conditions": sorted(conditions, key=lambda row: row["q_value"])[:_CONDITIONS_SHOWN],
         "passages": [row for row in found["passages"] if row["n"]],
-        "noted": sum(row["q_value"] is not None and row["q_value"] < 0.1 for row in found["rows"]),
+        "noted": sum(row["q_value"] is not None and row["q_value"] < NOTED for row in found["rows"]),
+        "noted_below": NOTED,
     }

@@ -6,12 +6,12 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from signals.evidence import NOTED
 from smcsite.templatetags.figures import NOTHING
 
 register = template.Library()
 
 _WIDTH, _HEIGHT = 160, 18
-_NOTED = 0.1
 
 
 @register.simple_tag
@@ -40,7 +40,7 @@ def verdict(row: dict[str, Any]) -> str:
     """Say in words what a row of forward returns supports."""
     if not row["enough"]:
         return "not enough data"
-    if row["q_value"] is None or row["q_value"] >= _NOTED:
+    if row["q_value"] is None or row["q_value"] >= NOTED:
         return "like chance"
     better = row["mean_atr"] > (row["drift_atr"] or 0.0)
     return "better than chance" if better else "worse than chance"

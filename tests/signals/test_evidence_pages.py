@@ -7,6 +7,7 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
+from signals.evidence import NOTED
 from signals.models import Study
 from signals.tasks import run_study
 from tests.factories import walk
@@ -84,6 +85,25 @@ def test_a_study_as_a_job_shows_its_progress_and_then_its_tables(series: SeriesK
     done = client.get(answer["Location"])
     assert "Forward returns" in done.text
     assert "Conditions" in done.text
+
+
+def test_the_rows_that_are_counted_as_noted_are_those_told_from_chance(series: SeriesKey, client: Client) -> None:
+    client.post("/web/evidence", {"symbol": series.symbol, "timeframe": "15m", "scale": "internal"})
+    job = Study.objects.get()
+    run_study(job.pk)
+    job.refresh_from_db()
+    assert job.result is not None
+    rows = job.result["rows"]
+    shown = [row for row in rows if row["horizon"] == 24 and row["enough"]]
+    for row in rows:
+        row["q_value"] = NOTED
+    shown[0]["q_value"] = NOTED / 2
+    job.save()
+    text = client.get(f"/web/evidence/{job.pk}").text
+    assert f"1 of {len(rows)} rows" in text
+    assert "q below 0.1; about 10 % of such rows" in text
+    assert text.count("better than chance") + text.count("worse than chance") == 1
+    assert text.count("like chance") == len(shown) - 1
 
 
 def test_a_study_can_be_cancelled_from_its_page(series: SeriesKey, client: Client) -> None:
