@@ -14,6 +14,7 @@ STATUS = "status"
 # A channel keeps this many messages for those who come back.
 KEPT = 500
 
+_CANDLES = "k:"
 _JOB = re.compile(r"job:([1-9][0-9]{0,17})", re.ASCII)
 
 
@@ -32,7 +33,12 @@ class ChannelName:
 
 
 def candles_channel(series: SeriesKey) -> str:
-    return f"k:{series}"
+    return f"{_CANDLES}{series}"
+
+
+def is_candles(channel: str) -> bool:
+    """Say whether a channel is one of candles: many, and of them only the newest matter."""
+    return channel.startswith(_CANDLES)
 
 
 def read_channel(text: object) -> ChannelName:
@@ -43,9 +49,9 @@ def read_channel(text: object) -> ChannelName:
         job = _JOB.fullmatch(text)
         if job is not None:
             return ChannelName(text, job=int(job[1]))
-        if text.startswith("k:"):
+        if is_candles(text):
             try:
-                return ChannelName(text, series=SeriesKey.parse(text[2:]))
+                return ChannelName(text, series=SeriesKey.parse(text.removeprefix(_CANDLES)))
             except SmcError:
                 pass
     raise InvalidInputError(f"unknown channel {str(text)[:60]!r}: signals, k:SYMBOL:TIMEFRAME, job:ID or status")

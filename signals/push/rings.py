@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from signals.push.channels import KEPT
+from signals.push.channels import KEPT, is_candles
 from signals.push.messages import reset_body, with_head
 
 # A socket that is this far behind in candles is better served by fetching them: the newest is what it wants.
@@ -17,7 +17,7 @@ class Ring:
     def __init__(self, channel: str, *, is_streamed: bool) -> None:
         self.channel = channel
         self.is_streamed = is_streamed
-        self.is_candles = channel.startswith("k:")
+        self.is_candles = is_candles(channel)
         self.opened = asyncio.Event()
         # Whether what was kept before us was read; until then ``last`` may be 0 though there are messages.
         self.is_known = False

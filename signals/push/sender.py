@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from signals.push.channels import KEPT, channel_layer, group_of, stream_key
+from signals.push.channels import KEPT, channel_layer, group_of, is_candles, stream_key
 from signals.push.messages import reset_body
 from signals.push.watching import read_watched
 
@@ -133,8 +133,8 @@ class Sender:
 
     def _shed(self) -> None:
         """Give up the messages about candles, and old ones; who reads their channels is told to fetch anew."""
-        candles = {channel for channel, _ in self._lasting if channel.startswith("k:")}
-        others = [each for each in self._lasting if not each[0].startswith("k:")]
+        candles = {channel for channel, _ in self._lasting if is_candles(channel)}
+        others = [each for each in self._lasting if not is_candles(each[0])]
         old, kept = others[: -_WAITING_LIMIT // 2], others[-_WAITING_LIMIT // 2 :]
         lost = {channel for channel, _ in old}
         self._lasting = deque([*_resets(lost), *kept, *_resets(candles)])
@@ -212,7 +212,7 @@ class Sender:
         for channel, items in told.items():
             # Whoever misses it finds it in the stream, so a failure here is no reason to number it again; nor does it
             # hurt when somebody has begun to follow a series just now, and is not known to.
-            if channel.startswith("k:") and not self.is_watched(channel):
+            if is_candles(channel) and not self.is_watched(channel):
                 continue
             await layer.group_send(group_of(channel), {"type": "live.messages", "ch": channel, "items": items})
         return []
