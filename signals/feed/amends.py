@@ -15,14 +15,14 @@ from signals.engine import Kind
 from signals.feed.wishes import Shard
 from signals.log.rows import SignalId
 from signals.models import PublishedSignal
-from signals.push.channels import SIGNALS, stream_key
+from signals.push.channels import KEPT, SIGNALS, stream_key
 from signals.push.messages import reset_body, signal_body
 from signals.push.sender import Sender
 from signals.selectors import signal
 
 # Nobody waits for older ones: whoever opened a page since has them.
 _MEMORY = timedelta(minutes=15)
-_MOST = 500
+_MOST_ROWS = 500
 
 
 def make_amends(redis: "Redis", sender: Sender, shard: Shard) -> int:
@@ -34,7 +34,7 @@ def make_amends(redis: "Redis", sender: Sender, shard: Shard) -> int:
     said, since = _said(redis)
     count = 0
     rows = PublishedSignal.objects.filter(published_at__gte=max(since, timezone.now() - _MEMORY))
-    for row in rows.order_by("id")[:_MOST]:
+    for row in rows.order_by("id")[:_MOST_ROWS]:
         name = _name(row)
         if name in said or not shard.has(SeriesKey.of(row.symbol, row.timeframe)):
             continue
@@ -57,7 +57,7 @@ def _said(redis: "Redis") -> tuple[set[str], datetime]:
     if not signals:
         # Redis is new, or was lost: then all pages fetch anew, and what is a minute old was seen by nobody.
         return set(), timezone.now() - timedelta(minutes=1)
-    if len(rows) < _MOST:
+    if len(rows) < KEPT:
         since = timezone.now() - _MEMORY
     else:
         # Older ones were said and are not kept. Series say theirs side by side, so the edge is blurred: only the
