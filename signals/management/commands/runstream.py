@@ -19,6 +19,7 @@ from signals.feed.door import Door
 from signals.feed.runner import set_shard, stream_runner
 from signals.feed.wishes import Shard
 from signals.push.channels import channel_layer
+from signals.push.status import MOST_SHARDS
 from signals.services.starting import load_engine
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,6 @@ async def _keep_alive() -> None:
 
 def shard(text: str) -> Shard:
     match = re.fullmatch(r"([0-9]{1,2})/([0-9]{1,2})", text, re.ASCII)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= 16:
-        raise ArgumentTypeError(f"must be I/N with I from 1 to N and N up to 16, was {text!r}")
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
+        raise ArgumentTypeError(f"must be I/N with I from 1 to N and N up to {MOST_SHARDS}, was {text!r}")
     return Shard(int(match[1]), int(match[2]))
