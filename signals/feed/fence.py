@@ -48,8 +48,7 @@ class Fence:
             found = _number(self._path.read_bytes())
         except FileNotFoundError:
             found = 0
-        if found > self.epoch:
-            raise FencedError(f"another stream worker leads since epoch {found}")
+        self._require_ours(found)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -57,12 +56,14 @@ class Fence:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o640)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            found = _number(os.pread(descriptor, 32, 0))
-            if found > self.epoch:
-                raise FencedError(f"another stream worker leads since epoch {found}")
+            self._require_ours(_number(os.pread(descriptor, 32, 0)))
             yield
         finally:
             os.close(descriptor)
+
+    def _require_ours(self, found: int) -> None:
+        if found > self.epoch:
+            raise FencedError(f"another stream worker leads since epoch {found}")
 
     def _lock_patiently(self, descriptor: int) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
