@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
@@ -147,7 +148,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Without a running server the URL points nowhere: what needs it says so, and the rest works.
 REDIS_URL = ENV.redis_url or published_url(VAR_ROOT) or "redis://127.0.0.1:1"
-REDIS_SOCKET = {"socket_timeout": 5, "socket_connect_timeout": 2, "health_check_interval": 25, "socket_keepalive": True}
+REDIS_SOCKET: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 25,
+    "socket_keepalive": True,
+}
 # For what somebody waits for, and what is done without when the server does not answer.
 _QUICK_SOCKET = {**REDIS_SOCKET, "socket_timeout": 1, "socket_connect_timeout": 1}
 

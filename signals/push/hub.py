@@ -36,9 +36,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._layer = channel_layer()
-        self._redis = Redis.from_url(
-            settings.REDIS_URLS[1], socket_timeout=5, socket_connect_timeout=2, health_check_interval=25
-        )
+        self._redis = Redis.from_url(settings.REDIS_URLS[1], **settings.REDIS_SOCKET)
         self._name = ""
         self._rings: dict[str, Ring] = {}
         self._readers: dict[str, set[Reader]] = {}

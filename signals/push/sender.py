@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -142,7 +143,7 @@ class Sender:
     async def _send_all(self) -> None:
         news, loop = asyncio.Event(), asyncio.get_running_loop()
         self._wake = lambda: loop.call_soon_threadsafe(news.set)
-        redis = Redis.from_url(self._url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=25)
+        redis = Redis.from_url(self._url, **settings.REDIS_SOCKET)
         layer = channel_layer()
         number = redis.register_script(_NUMBER)
         batch: list[_Message] = []
