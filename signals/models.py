@@ -1,4 +1,4 @@
-"""The ledger: what was shown to people, and when. Rows are written once and never changed, except ``revised``."""
+"""The ledger: what was shown to people, and when. Rows are written once and never changed, except ``revised_at``."""
 
 from django.db import models
 

@@ -21,7 +21,7 @@ from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard
 from signals.push.sender import Sender
 
-# Bad news first: the worst state of any series names the whole only where nothing is live at all.
+# One series in one of these makes the whole catch up; other faults name it only where nothing is live.
 _NOT_YET = (State.CATCHING_UP, State.GAPPED)
 # Signals do not depend on our clock, but what people read of delays does.
 _SKEW_WORTH_TELLING_MS = 5_000

@@ -11,7 +11,7 @@ _SKEW_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Vitals:
-    """Counters of one lead. ``lags`` are ms from a candle's end to its signals on their way out.
+    """Counters of this process, over all its leads. ``lags`` are ms from a candle's end to its signals on the way out.
 
     The part until the exchange told the end is measured on the exchange's clock, the rest on ours.
     """
