@@ -31,7 +31,7 @@ def test_candles_that_a_damaged_file_took_are_fetched_again_and_no_stage_is_left
     fence.take()
     stages: list[str] = []
     tracker = Tracker(SERIES, store=store, root=data_root)
-    lead = Lead(exchange=exchange, fence=fence, check=lambda: stages.append(fetcher.stage))  # type: ignore[arg-type]
+    lead = Lead(exchange=exchange, fence=fence, check=lambda: stages.append(fetcher.stage))
     fetcher = Fetcher(tracker, lead)
     fetcher.fetch(with_history=True)
     tracker.catch_up()
