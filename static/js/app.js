@@ -30,4 +30,6 @@ keepJobs();
 keepMarket();
 keepPill();
 live.connect();
+// The scripts of a page run in the order they stand in it, this one last: every button has its listener by now.
+for (const button of document.querySelectorAll("button")) if (button.type === "button") button.disabled = false;
 document.documentElement.dataset.ready = "1";

@@ -1,10 +1,11 @@
 """Checks 2 and 15 to 18: quick, in every theme, by keyboard, on a phone, readable to everyone."""
 
+import re
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from benchmarks._browser import PAINT
 from tests.browser.conftest import FULL, PHONE, Opener
@@ -160,6 +161,28 @@ def test_check_16_keyboard_reaches_everything_and_focus_comes_back(open_page: Op
     page.evaluate("() => document.activeElement.blur()")
     page.keyboard.type("ge")
     page.wait_for_url("**/web/evidence")
+
+
+@pytest.mark.parametrize("path", ["/web/", "/web/chart/BTCUSDT/15m", "/web/backtest/1", "/web/settings"])
+def test_a_button_that_scripts_answer_cannot_be_pressed_before_they_listen(
+    open_page: Opener, site: Stack, path: str
+) -> None:
+    page = open_page(site, "/web/help")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(r"/(app|chart_page|equity)\b[\w.]*\.js$"), hold)  # all that a page names itself
+    page.goto(site.url + path, wait_until="commit")
+    page.locator("#announcer").wait_for(state="attached")
+    buttons = page.locator("button[type=button]:visible")
+    assert buttons.count() > 0
+    assert [each.inner_text() for each in buttons.all() if each.is_enabled()] == []
+    for route in held:
+        route.continue_()
+    page.locator("html[data-ready]").wait_for(state="attached")
+    assert [each.inner_text() for each in buttons.all() if each.is_disabled()] == []
 
 
 def test_check_07_search_by_keys_opens_the_chart(open_page: Opener, site: Stack) -> None:
