@@ -101,7 +101,7 @@ def look_at_many() -> None:
     from django.conf import settings  # noqa: PLC0415
     from django.core.management import call_command  # noqa: PLC0415
 
-    from signals.selectors import SignalFilter, signal_log, signals  # noqa: PLC0415
+    from signals.selectors import SignalFilter, signal_log, signals, summary  # noqa: PLC0415
     from smcsite.dashboard import market  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
@@ -110,6 +110,7 @@ def look_at_many() -> None:
     show(f"dashboard's market of {what}, ms", 1000 * seconds_of(market), limit=LIMIT)
     show(f"signals of {what}: first page, ms", 1000 * seconds_of(lambda: signals(SignalFilter())), limit=LIMIT)
     show("  held in memory, MB", signal_log(settings.DATA_ROOT).nbytes / 1e6, limit="20")
+    show("  summary, ms", 1000 * seconds_of(lambda: summary(SignalFilter())), limit="300")
 
 
 def scan_many() -> None:

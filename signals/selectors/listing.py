@@ -85,13 +85,20 @@ class _Key(NamedTuple):
             raise InvalidInputError(f"not a cursor of this list: {cursor[:60]!r}", field="cursor") from None
 
 
-class _Found(NamedTuple):
-    """A signal in its month, before it is told."""
+class Found(NamedTuple):
+    """A signal in its month, before it is told. ``key`` is its place in a list of all."""
 
     key: _Key
     view: LogView
     month: Month
     place: int
+
+    @classmethod
+    def at(cls, view: LogView, month: Month, place: int) -> "Found":
+        row, timeframe = month.rows[place], view.series.timeframe
+        time = int(row["confirm_time"]) + timeframe.milliseconds
+        key = _Key(time, view.series.symbol, timeframe.minutes, int(row["scale"]), int(row["number"]))
+        return cls(key, view, month, place)
 
 
 @mends
@@ -109,7 +116,7 @@ def signals(
     merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=itemgetter(0), reverse=newest_first)
     found = list(islice(merged, limit + 1))
     page = found[:limit]
-    rows = list(_told(page, filter_))
+    rows = list(told(page, filter_))
     return SignalPage(rows, page[-1].key.cursor() if len(found) > limit else None)
 
 
@@ -211,7 +218,7 @@ def _takes_all(filter_: SignalFilter) -> bool:
 
 def _matches(
     view: LogView, filter_: SignalFilter, after: _Key | None, *, newest_first: bool, limit: int
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     """Yield a log's matching signals in the list's order, from after the cursor on; months load as they are needed."""
     step, symbol, minutes = view.series.timeframe.milliseconds, view.series.symbol, view.series.timeframe.minutes
     for month, untold in _parts(view, filter_, after, newest_first=newest_first):
@@ -223,7 +230,7 @@ def _matches(
         rows = month.rows[chosen]
         keys = zip(rows["confirm_time"].tolist(), rows["scale"].tolist(), rows["number"].tolist(), strict=True)
         for place, (time, scale, count) in zip(chosen.tolist(), keys, strict=True):
-            yield _Found(_Key(time + step, symbol, minutes, scale, count), view, month, place)
+            yield Found(_Key(time + step, symbol, minutes, scale, count), view, month, place)
 
 
 def _parts(
@@ -271,8 +278,10 @@ def _is_after(rows: RecordArray, series: SeriesKey, after: _Key, *, newest_first
     return found
 
 
-def _told(page: list[_Found], filter_: SignalFilter) -> Iterator[SignalRow]:
-    def source(found: _Found) -> tuple[int, int]:
+def told(page: list[Found], filter_: SignalFilter) -> Iterator[SignalRow]:
+    """Return what was found as values, as known at the filter's moment."""
+
+    def source(found: Found) -> tuple[int, int]:
         return id(found.view), id(found.month)
 
     for _, group in groupby(page, key=source):

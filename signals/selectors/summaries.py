@@ -1,11 +1,11 @@
 """Counts of signals."""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from markets.moments import iso
 from markets.selectors import candle_store
@@ -14,7 +14,7 @@ from signals.engine.kinds import STATUS_TEXT
 from signals.engine.table import status_codes
 from signals.log import LogView
 from signals.log.months import month_start
-from signals.selectors.listing import SignalFilter, chosen_months, life_of, matching, signals
+from signals.selectors.listing import Found, SignalFilter, chosen_months, life_of, matching, told
 from signals.selectors.logs import fresh_view, mends, stored_series
 
 _MOST_COUNTS = 20_000
@@ -25,6 +25,7 @@ _counts: dict[tuple[Path, int, int, SignalFilter], int] = {}
 def summary(filter_: SignalFilter) -> dict[str, Any]:
     """Return counts by kind, direction and status, the rate per 1,000 candles, and the newest of each kind."""
     counts: Counter[tuple[int, int, int]] = Counter()
+    newest: dict[Kind, Found] = {}
     candles = 0
     for series in stored_series(filter_.symbol, filter_.timeframe.value if filter_.timeframe is not None else None):
         view = fresh_view(series)
@@ -34,11 +35,24 @@ def summary(filter_: SignalFilter) -> dict[str, Any]:
         for number in chosen_months(view, filter_):
             month = view.month(number, as_of=filter_.as_of)
             chosen = matching(view, month, filter_)
-            rows, life = month.rows[chosen], life_of(view, month, filter_.as_of)[:, chosen]
-            codes = (rows["kind"].astype(np.int64) * 3 + rows["direction"] + 1) * 4 + status_codes(life)
-            for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
-                counts[int(code) // 12, int(code) // 4 % 3 - 1, int(code) % 4] += int(count)
-    return _told(filter_, counts, candles)
+            kinds, directions = (month.rows[name][chosen] for name in ("kind", "direction"))
+            life = life_of(view, month, filter_.as_of)[:, chosen]
+            codes = (kinds.astype(np.int64) * 3 + directions + 1) * 4 + status_codes(life)
+            found = np.bincount(codes)
+            for code in np.flatnonzero(found).tolist():
+                counts[code // 12, code // 4 % 3 - 1, code % 4] += int(found[code])
+            for kind, place in _last_of_each(kinds):
+                last = Found.at(view, month, int(chosen[place]))
+                if kind not in newest or newest[kind].key < last.key:
+                    newest[kind] = last
+    return _summed(filter_, counts, candles) | {"newest": _newest(filter_, newest)}
+
+
+def _last_of_each(kinds: NDArray[np.int8]) -> list[tuple[Kind, int]]:
+    """Return where each kind that is there stands last."""
+    found, from_the_end = np.unique(kinds[::-1], return_index=True)
+    places = len(kinds) - 1 - from_the_end
+    return [(Kind(kind), place) for kind, place in zip(found.tolist(), places.tolist(), strict=True)]
 
 
 @mends
@@ -79,7 +93,7 @@ def _candles(series: Any, filter_: SignalFilter) -> int:
     return len(candle_store().read(series, start=filter_.start, end=filter_.end))
 
 
-def _told(filter_: SignalFilter, counts: Counter[tuple[int, int, int]], candles: int) -> dict[str, Any]:
+def _summed(filter_: SignalFilter, counts: Counter[tuple[int, int, int]], candles: int) -> dict[str, Any]:
     by_kind, by_direction, by_status = Counter[str](), Counter[str](), Counter[str]()
     for (kind, direction, status), count in counts.items():
         by_kind[Kind(kind).name] += count
@@ -97,25 +111,21 @@ def _told(filter_: SignalFilter, counts: Counter[tuple[int, int, int]], candles:
         "per_1000_candles": {
             kind.name: round(1000 * by_kind[kind.name] / candles, 3) if candles else None for kind in Kind
         },
-        "newest": {kind.name: _newest(filter_, kind) for kind in Kind if by_kind[kind.name]},
     }
 
 
-def _newest(filter_: SignalFilter, kind: Kind) -> dict[str, Any] | None:
-    page = signals(_of_kind(filter_, kind), limit=1)
-    if not page.rows:
-        return None
-    row = page.rows[0]
+def _newest(filter_: SignalFilter, newest: dict[Kind, Found]) -> dict[str, Any]:
+    kinds = [kind for kind in Kind if kind in newest]
+    rows = told([newest[kind] for kind in kinds], filter_)
     return {
-        "id": row.id,
-        "symbol": row.symbol,
-        "timeframe": row.timeframe.value,
-        "direction": row.direction,
-        "confirm_time": iso(row.confirm_time),
-        "confirmed_at": iso(row.confirmed_at),
-        "status": row.status,
+        kind.name: {
+            "id": row.id,
+            "symbol": row.symbol,
+            "timeframe": row.timeframe.value,
+            "direction": row.direction,
+            "confirm_time": iso(row.confirm_time),
+            "confirmed_at": iso(row.confirmed_at),
+            "status": row.status,
+        }
+        for kind, row in zip(kinds, rows, strict=True)
     }
-
-
-def _of_kind(filter_: SignalFilter, kind: Kind) -> SignalFilter:
-    return replace(filter_, kinds=frozenset({kind.name}))
