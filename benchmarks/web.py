@@ -133,10 +133,11 @@ def scan_many() -> None:
         made = walk(SCANNED_CANDLES, step, price=100.0, seed=number)
         candle_store().merge(series, made, source=Source.FILE)
     taken = seconds_of(lambda: scan(Timeframe.M15), rounds=3)
-    measured, skipped = scan(Timeframe.M15)
-    if len(measured) != SCANNED or skipped:
-        raise SystemExit(f"{len(measured)} of {SCANNED} pairs were measured: {skipped[:1]}")
+    found = scan(Timeframe.M15)
+    if len(found.measured) != SCANNED or found.skipped:
+        raise SystemExit(f"{len(found.measured)} of {SCANNED} pairs were measured: {found.skipped[:1]}")
     show(f"scan of {SCANNED} pairs, {SCANNED_CANDLES:,} candles each, s", taken, limit="1.5")
+    show("  again, nothing changed, s", seconds_of(lambda: scan(Timeframe.M15, former=found)), limit="0.3")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """The volatility ranking over all stored pairs."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis.exceptions import RedisError
 from markets.errors import SmcError
 from markets.selectors import candle_store, known_series
 from markets.series import SeriesKey, Timeframe
+from markets.store import Version
 from scanner.engine.volatility import Metric, Volatility, measure, needed
 
 logger = logging.getLogger(__name__)
@@ -20,7 +22,9 @@ logger = logging.getLogger(__name__)
 # Most of a measurement holds the interpreter: more readers than two only take it from each other.
 _READERS = 2
 # A ranking is made anew by the schedule every minute; one that is older than this is made on demand.
-FRESH_SECONDS = 90
+_FRESH_SECONDS = 90
+# For longer it is kept for the next scan, which measures only pairs that have changed.
+KEPT_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,27 @@ class Ranking:
     skipped: tuple[Skipped, ...]
 
 
-Scanned = tuple[dict[str, Volatility], list[Skipped]]  # by symbol
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A pair's measures, and the version of its candles that they are of."""
+
+    version: Version
+    volatility: Volatility
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """All pairs of one timeframe, by symbol, before they are ranked; begun at ``made_at``, in seconds since 1970."""
+
+    made_at: float
+    measured: dict[str, Measured]
+    skipped: list[Skipped]
+
+    @property
+    def is_fresh(self) -> bool:
+        return 0 <= time.time() - self.made_at < _FRESH_SECONDS
+
+
 Report = Callable[[float, str], None]
 
 
@@ -58,32 +82,36 @@ def _silent(fraction: float, stage: str) -> None:
     """Tell nobody."""
 
 
-def scan(timeframe: Timeframe, report: Report = _silent) -> Scanned:
+def scan(timeframe: Timeframe, report: Report = _silent, *, former: Scan | None = None) -> Scan:
     """Measure every stored pair now. One pair's failure is told and hides no other.
 
-    ``report`` is told the fraction done and how many pairs.
+    A pair whose candles are as they were in the ``former`` scan is not measured again. ``report`` is told the
+    fraction done and how many pairs.
     """
     series = [key for key in known_series() if key.timeframe == timeframe]
-    measured, skipped = {}, []
-    for done, (key, outcome) in enumerate(_measure_all(series), start=1):
+    known = former.measured if former is not None else {}
+    found = Scan(time.time(), {}, [])
+    for done, (key, outcome) in enumerate(_measure_all(series, known), start=1):
         report(done / len(series), f"{done} of {len(series)} pairs")
-        if isinstance(outcome, Volatility):
-            measured[key.symbol] = outcome
+        if isinstance(outcome, Measured):
+            found.measured[key.symbol] = outcome
         else:
-            skipped.append(Skipped(key.symbol, outcome))
-    return measured, skipped
+            found.skipped.append(Skipped(key.symbol, outcome))
+    return found
 
 
-def _measure_all(series: Iterable[SeriesKey]) -> Iterator[tuple[SeriesKey, Volatility | str]]:
+def _measure_all(keys: list[SeriesKey], known: dict[str, Measured]) -> Iterator[tuple[SeriesKey, Measured | str]]:
     # Reading and decoding Parquet let go of the interpreter, so one reader reads while the other measures.
-    keys = list(series)
     with ThreadPoolExecutor(_READERS) as readers:
-        yield from zip(keys, readers.map(_measure_one, keys), strict=True)
+        yield from zip(keys, readers.map(lambda key: _measure_one(key, known.get(key.symbol)), keys), strict=True)
 
 
-def _measure_one(key: SeriesKey) -> Volatility | str:
+def _measure_one(key: SeriesKey, former: Measured | None) -> Measured | str:
     try:
-        return measure(candle_store().newest(key, needed(key.timeframe)), key.timeframe)
+        version = candle_store().version(key)
+        if former is not None and former.version == version:
+            return former
+        return Measured(version, measure(candle_store().newest(key, needed(key.timeframe)), key.timeframe))
     except SmcError as error:
         return str(error)
     except Exception as error:
@@ -95,33 +123,26 @@ def ranking(
     timeframe: Timeframe, *, metric: Metric = Metric.ATR, top: int | None = None, report: Report = _silent
 ) -> Ranking:
     """Return the pairs ordered by ``metric``, the ``top`` first ones or all; ``report`` as of ``scan``."""
-    measured, skipped = _recent(timeframe, report)
-    ordered = sorted(measured.items(), key=lambda item: (-item[1].value(metric), item[0]))
+    found = _recent(timeframe, report)
+    volatilities = {symbol: each.volatility for symbol, each in found.measured.items()}
+    ordered = sorted(volatilities.items(), key=lambda item: (-item[1].value(metric), item[0]))
     rows = tuple(Ranked(place, symbol, each) for place, (symbol, each) in enumerate(ordered, start=1))
-    return Ranking(timeframe, metric, rows[:top], tuple(skipped))
+    return Ranking(timeframe, metric, rows[:top], tuple(found.skipped))
 
 
-def _recent(timeframe: Timeframe, report: Report) -> Scanned:
-    try:
-        kept = cache.get(cache_key(timeframe))
-    except (RedisError, OSError):
-        kept = None
-    return unpack(kept) if kept is not None else _scan_once(timeframe, report)
+def _recent(timeframe: Timeframe, report: Report) -> Scan:
+    kept = kept_scan(timeframe)
+    return kept if kept is not None and kept.is_fresh else _scan_once(timeframe, report)
 
 
-_scanned: dict[tuple[Path, Timeframe], tuple[list[Any], Scanned]] = {}
+_scanned: dict[tuple[Path, Timeframe], Scan] = {}
 
 
-def _scan_once(timeframe: Timeframe, report: Report) -> Scanned:
-    """Measure every pair when any has changed since this process did so last."""
-    store = candle_store()
-    state = [(key, store.version(key)) for key in known_series() if key.timeframe == timeframe]
-    known = _scanned.get((store.root, timeframe))
-    if known is None or known[0] != state:
-        known = state, scan(timeframe, report)
-        if not known[1][1]:  # what failed may do better without a change
-            _scanned[store.root, timeframe] = known
-    return known[1]
+def _scan_once(timeframe: Timeframe, report: Report) -> Scan:
+    """Measure the pairs that have changed since this process did so last."""
+    name = candle_store().root, timeframe
+    found = _scanned[name] = scan(timeframe, report, former=_scanned.get(name))
+    return found
 
 
 SKIPPED_SCANS = "scan:skipped"
@@ -137,21 +158,30 @@ def skipped_scans() -> int | None:
 
 
 def cache_key(timeframe: Timeframe) -> str:
-    return f"scan:{timeframe.value}"
+    return f"scanned:{timeframe.value}"  # a release before this one kept no versions, under "scan:"
 
 
-def pack(measured: dict[str, Volatility], skipped: list[Skipped]) -> dict[str, Any]:
+def kept_scan(timeframe: Timeframe) -> Scan | None:
+    """Return the last scan on the schedule, however old, by whichever worker; None when there is none."""
+    try:
+        kept = cache.get(cache_key(timeframe))
+    except (RedisError, OSError):
+        return None
+    return _unpacked(kept) if kept is not None else None
+
+
+def pack(found: Scan) -> dict[str, Any]:
     """Turn a scan into what JSON can hold."""
-    return {
-        "measured": {symbol: asdict(each) for symbol, each in measured.items()},
-        "skipped": [[each.symbol, each.reason] for each in skipped],
-    }
+    return asdict(found)
 
 
-def unpack(kept: dict[str, Any]) -> Scanned:
+def _unpacked(kept: dict[str, Any]) -> Scan:
     """Read what ``pack`` wrote."""
-    measured = {}
-    for symbol, row in kept["measured"].items():
+    found = Scan(kept["made_at"], {}, [Skipped(**each) for each in kept["skipped"]])
+    for symbol, each in kept["measured"].items():
+        last, edit = each["version"]
+        row = each["volatility"]
         medians = {Metric(name): value for name, value in row["vs_median"].items()}
-        measured[symbol] = Volatility(**{**row, "vs_median": medians, "sparkline": tuple(row["sparkline"])})
-    return measured, [Skipped(*each) for each in kept["skipped"]]
+        volatility = Volatility(**{**row, "vs_median": medians, "sparkline": tuple(row["sparkline"])})
+        found.measured[symbol] = Measured((last, edit), volatility)
+    return found

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from markets.selectors import known_series
-from scanner.selectors import FRESH_SECONDS, SKIPPED_SCANS, cache_key, pack, scan
+from scanner.selectors import KEPT_SECONDS, SKIPPED_SCANS, cache_key, kept_scan, pack, scan
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,9 @@ _LOCK_SECONDS = 60
 
 @shared_task(time_limit=60, soft_time_limit=45)
 def scan_all() -> None:
-    """Rank every stored timeframe. A scan that outlasts its period is not joined by another; the tick is skipped
-    and counted.
+    """Measure what has changed of every stored timeframe, for its ranking.
+
+    A scan that outlasts its period is not joined by another; the tick is skipped and counted.
     """
     cache.add(SKIPPED_SCANS, 0, timeout=None)
     if not cache.add(_LOCK, 1, _LOCK_SECONDS):
@@ -29,6 +30,7 @@ def scan_all() -> None:
         return
     try:
         for timeframe in sorted({key.timeframe for key in known_series()}, key=lambda each: each.minutes):
-            cache.set(cache_key(timeframe), pack(*scan(timeframe)), FRESH_SECONDS)
+            found = scan(timeframe, former=kept_scan(timeframe))
+            cache.set(cache_key(timeframe), pack(found), KEPT_SECONDS)
     finally:
         cache.delete(_LOCK)

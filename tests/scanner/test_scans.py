@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.test import Client
 
+from markets.candles import Candles
 from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
@@ -74,14 +75,14 @@ def skipped(client: Client) -> float:
 
 
 def is_ranked() -> bool:
-    return cache.get("scan:15m") is not None
+    return cache.get("scanned:15m") is not None
 
 
 def test_scan_no_overlap(client: Client) -> None:
     """F58: while a scan runs the next tick does nothing but count; the one after it scans again."""
     scan_all()
     assert (skipped(client), is_ranked()) == (0.0, True)
-    cache.delete("scan:15m")
+    cache.delete("scanned:15m")
     cache.add("scan:running", 1, 60)  # by another worker
     for ticks in (1, 2):
         scan_all()
@@ -89,3 +90,53 @@ def test_scan_no_overlap(client: Client) -> None:
     cache.delete("scan:running")
     scan_all()
     assert (skipped(client), is_ranked()) == (2.0, True)
+
+
+def closes(client: Client) -> dict[str, float]:
+    told = client.get("/api/v1/scan/volatility", {"tf": "15m"}).json()
+    return {row["symbol"]: row["last_close"] for row in told["results"]}
+
+
+def note_closes(close: float, *, age: float = 0.0) -> None:
+    """Write a last close that no candle has into the kept scan, made ``age`` seconds earlier."""
+    kept = cache.get("scanned:15m")
+    for each in kept["measured"].values():
+        each["volatility"]["last_close"] = close
+    cache.set("scanned:15m", {**kept, "made_at": kept["made_at"] - age}, 600)
+
+
+def test_a_scan_measures_only_pairs_whose_candles_have_changed_since_the_last(client: Client) -> None:
+    scan_all()
+    measured = closes(client)
+    note_closes(12_345.0)
+    candle_store.cache_clear()  # another worker scans
+    changed = SeriesKey(WELL[0], Timeframe.M15)
+    last = candle_store().newest(changed, 1).candle(0)
+    for bar in (last._replace(high=2 * last.high), last._replace(open_time=last.open_time + 900_000)):
+        candle_store().merge(changed, Candles.of([bar]), source=Source.REST)
+        scan_all()
+        assert closes(client) == {POISONED: 12_345.0, WELL[1]: 12_345.0, WELL[0]: measured[WELL[0]]}
+        kept = cache.get("scanned:15m")
+        assert kept["measured"][WELL[0]]["volatility"]["open_time"] == bar.open_time
+        kept["measured"][WELL[0]]["volatility"]["last_close"] = 0.0
+        cache.set("scanned:15m", kept, 600)
+
+
+def test_a_pair_that_failed_is_measured_again_though_nothing_changed(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        leave_no_memory(patch)
+        scan_all()
+        assert sorted(closes(client)) == list(WELL)
+    scan_all()
+    assert sorted(closes(client)) == [POISONED, *WELL]
+
+
+def test_a_ranking_that_is_old_is_made_on_demand(client: Client) -> None:
+    scan_all()
+    measured = closes(client)
+    note_closes(12_345.0)
+    assert set(closes(client).values()) == {12_345.0}
+    note_closes(12_345.0, age=100.0)
+    assert closes(client) == measured
