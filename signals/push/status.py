@@ -96,5 +96,5 @@ def _name(leader: Mapping[str, Any]) -> str:
 def _silent(symbol: str, timeframe: str) -> dict[str, Any]:
     return {
         "symbol": symbol, "timeframe": timeframe, "state": "down", "last_candle": None, "lag_ms": None,
-        "error": "the stream worker does not answer",
+        "stage": "", "held": "", "error": "the stream worker does not answer",
     }  # fmt: skip
