@@ -57,7 +57,7 @@ class Environment:
         readers.read_subset(KINDS), "BOS,CHOCH,FVG,SWEEP", f"Signal kinds that are published, of {','.join(KINDS)}"
     )
     binance_api_key: str = _variable(readers.read_text, "", "Optional; market data needs none")
-    binance_secret_key: str = _variable(readers.read_text, "", "Optional; market data needs none")
+    binance_secret_key: str = _variable(readers.read_text, "", "Not used yet; leave it empty")
     binance_testnet: bool = _variable(
         readers.read_flag, "false", "Use the hosts of Binance's testnet; give it a DATA_DIR of its own"
     )
