@@ -23,7 +23,7 @@ export function baseOptions(palette, own) {
     grid: { vertLines: grid, horzLines: grid },
     rightPriceScale: { borderColor: palette.line, ...own.rightPriceScale },
     timeScale: { borderColor: palette.line, timeVisible: true, tickMarkFormatter: tickText, ...own.timeScale },
-    localization: { locale: "en-GB", timeFormatter: barText, ...own.localization },
+    localization: { locale: "en-GB", timeFormatter: barText },
   };
 }
 

@@ -24,6 +24,15 @@ const figures = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 2, maxim
 /** A true minus, as everywhere on the page. @param {string} text */
 const withMinus = (text) => text.replace("-", "\u2212");
 
+/** @param {(value: number) => string} write */
+const written = (write) => ({
+  type: "custom",
+  minMove: 0.01,
+  formatter: (/** @type {number} */ value) => withMinus(write(value)),
+});
+const MONEY = written((value) => figures.format(value));
+const PERCENT = written((value) => `${value.toFixed(1)} %`);
+
 /** @param {HTMLElement} host @param {any} data */
 function draw(host, data) {
   const charts = window.LightweightCharts;
@@ -33,14 +42,13 @@ function draw(host, data) {
       // The footer names and links TradingView; a link inside a picture could not be reached by keyboard.
       layout: { attributionLogo: false },
       timeScale: { minBarSpacing: 0.05 },
-      localization: { priceFormatter: (/** @type {number} */ value) => withMinus(figures.format(value)) },
     });
   const chart = makeChart(host, options());
   /** @type {[any, () => object][]} */
   const series = [];
   /** @type {(kind: any, look: () => object, points: any[], pane?: number) => any} */
   const add = (kind, look, points, pane = 0) => {
-    const each = chart.addSeries(kind, { priceLineVisible: false, ...look() }, pane);
+    const each = chart.addSeries(kind, { priceLineVisible: false, priceFormat: MONEY, ...look() }, pane);
     each.setData(points);
     series.push([each, look]);
     return each;
@@ -61,7 +69,7 @@ function draw(host, data) {
       lineColor: palette.down,
       lineWidth: 1,
       invertFilledArea: true,
-      priceFormat: { type: "custom", minMove: 0.01, formatter: (/** @type {number} */ value) => withMinus(`${value.toFixed(1)} %`) },
+      priceFormat: PERCENT,
     });
     add(charts.AreaSeries, look, below, 1);
     chart.panes()[1]?.setHeight(DRAWDOWN_HEIGHT);

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Opener, Watcher, ready_chart
 from tests.browser.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -248,3 +249,23 @@ def test_check_24_downloads_hold_the_same_rows(open_page: Opener, site: Stack) -
     assert [row["id"] for row in rows] == [row["id"] for row in table]
     assert [row["id"] for row in answer["results"]] == [row["id"] for row in rows][: len(answer["results"])]
     assert all(row["confirm_time"].endswith("Z") for row in rows)
+
+
+# Notes every text that a canvas is told to write.
+WRITTEN = """() => {
+  window.written = new Set();
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+    window.written.add(text);
+    return fillText.call(this, text, ...rest);
+  };
+}"""
+
+
+def test_a_drawdown_is_drawn_in_percent_below_an_equity_in_money(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/backtest/1", before=lambda page: page.add_init_script(f"({WRITTEN})()"))
+    written = "() => [...window.written].join('|')"
+    eventually(lambda: " %" in page.evaluate(written), seconds=30)
+    told = page.evaluate(written).split("|")
+    assert any(re.fullmatch(r"\u2212\d+\.\d %", text) for text in told), told
+    assert any(re.fullmatch(r"\d+,\d{3}\.\d\d", text) for text in told), told
