@@ -178,13 +178,13 @@ export class ChartView {
       ["Vol", bar.volume.toLocaleString("en-US", { maximumFractionDigits: bar.volume < 100 ? 2 : 0 })],
     ];
     this.legend.replaceChildren(
-      ...told.flatMap(([name, value]) => {
+      ...told.map(([name, value]) => {
         const label = document.createElement("span");
-        label.textContent = name ? `${name} ` : "";
         const figure = document.createElement("b");
-        figure.textContent = `${value} `;
+        figure.textContent = `${value}`;
         if (name !== "Vol") figure.className = isUp ? "up" : "down";
-        return [label, figure];
+        label.append(name ? `${name} ` : "", figure);
+        return label;
       }),
     );
   }
