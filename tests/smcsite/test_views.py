@@ -277,6 +277,12 @@ def test_search_leads_straight_to_the_only_hit(client: Client, stored: SeriesKey
     assert "<html" not in hits
 
 
+def test_beside_a_replayed_chart_the_panels_say_that_they_show_now(client: Client, stored: SeriesKey) -> None:
+    path, told = f"/web/chart/{stored.symbol}/15m", "as it is now, not the replayed moment"
+    assert told in client.get(path, {"as_of": "2024-01-02T00:00:00Z"}).text
+    assert told not in client.get(path).text
+
+
 def test_unknown_symbol_is_a_designed_page_with_near_matches(client: Client, stored: SeriesKey) -> None:
     answer = client.get("/web/chart/PAGEUSD/15m")
     assert answer.status_code == 404
