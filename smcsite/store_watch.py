@@ -37,16 +37,16 @@ class StoreWatch:
     def _look(self) -> Check:
         root = settings.DATA_ROOT
         try:
-            statistics = candle_store().statistics()
-            if statistics.free_bytes < statistics.reserve_bytes:
+            if not candle_store().has_space():
                 return Check(DOWN, "disk full: writes stopped")
             with tempfile.NamedTemporaryFile(dir=root, suffix=".tmp") as probe:
                 probe.write(b"x")
                 probe.flush()
         except OSError as error:
             return Check(DOWN, f"{root} cannot be written: {error.strerror}")
-        if statistics.quarantined:
-            return Check(DEGRADED, f"{statistics.quarantined} damaged files were put aside")
+        damaged = len(candle_store().set_aside())
+        if damaged:
+            return Check(DEGRADED, f"{damaged} damaged files were put aside")
         return Check(OK)
 
 

@@ -4,7 +4,7 @@ from markets.store.clearing import ClearedUp
 from markets.store.combining import Revised, Source
 from markets.store.coverage import Coverage
 from markets.store.shelf import Version
-from markets.store.store import CandleStore, Statistics, digest_of
+from markets.store.store import CandleStore, digest_of
 from markets.store.verify import Problem, Verified
 from markets.store.writing import Merged
 
@@ -16,7 +16,6 @@ __all__ = [
     "Problem",
     "Revised",
     "Source",
-    "Statistics",
     "Verified",
     "Version",
     "digest_of",

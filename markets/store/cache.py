@@ -26,7 +26,7 @@ class SheetCache:
         self._max_bytes, self._seconds = max_bytes, seconds
         self._entries: OrderedDict[Path, _Entry] = OrderedDict()
         self._lock = threading.Lock()
-        self.bytes = self.hits = self.misses = 0
+        self.bytes = 0
 
     def get(self, path: Path, identity: Identity, *, with_flow: bool) -> Sheet | None:
         with self._lock:
@@ -37,10 +37,8 @@ class SheetCache:
                 or time.monotonic() - entry.read_at > self._seconds
                 or (with_flow and entry.sheet.candles.flow is None)
             ):
-                self.misses += 1
                 return None
             self._entries.move_to_end(path)
-            self.hits += 1
             return entry.sheet
 
     def put(self, path: Path, identity: Identity, sheet: Sheet) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,31 +33,6 @@ _CACHE_BYTES = 64 * 1024 * 1024
 _TRIES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What the store holds and how its cache does. ``quarantined`` counts damaged files that were moved away."""
-
-    series: int
-    files: int
-    bytes: int
-    quarantined: int
-    free_bytes: int
-    reserve_bytes: int
-    cache_bytes: int
-    cache_hits: int
-    cache_misses: int
-
-    @property
-    def is_full(self) -> bool:
-        """Whether writes are refused until there is space again."""
-        return self.free_bytes < self.reserve_bytes
-
-    @property
-    def hit_rate(self) -> float:
-        """How many reads of a file the cache served, a fraction."""
-        return self.cache_hits / max(1, self.cache_hits + self.cache_misses)
-
-
 class CandleStore:
     """Reads and writes closed candles. Safe to use from any number of threads and processes at once.
 
@@ -85,7 +59,7 @@ class CandleStore:
         self.root = Path(root)
         self._reserve_bytes = reserve_bytes
         self._disk = disk if disk is not None else Disk()
-        self._cache = SheetCache(max_bytes=_CACHE_BYTES, seconds=cache_seconds)
+        self.cache = SheetCache(max_bytes=_CACHE_BYTES, seconds=cache_seconds)
         self._shelves: dict[SeriesKey, Shelf] = {}
         self._lock = threading.Lock()
 
@@ -209,21 +183,6 @@ class CandleStore:
                 total += clear_up(self._writer(shelf, lock))
         return total
 
-    def statistics(self) -> Statistics:
-        """Return what the store holds and how its cache does."""
-        listings = [self._shelf(series).files() for series in series_below(self.root)]
-        return Statistics(
-            series=sum(map(bool, listings)),
-            files=sum(map(len, listings)),
-            bytes=sum(seen.size + seen.journal for listing in listings for seen in listing.values()),
-            quarantined=len(self.set_aside()),
-            free_bytes=self._disk.free_bytes(_existing(self.root)),
-            reserve_bytes=self._reserve_bytes,
-            cache_bytes=self._cache.bytes,
-            cache_hits=self._cache.hits,
-            cache_misses=self._cache.misses,
-        )
-
     def set_aside(self) -> list[tuple[SeriesKey, str]]:
         """Return the damaged files in the quarantine, each by its series and the month or day it was of."""
         below = self.root / QUARANTINE
@@ -242,7 +201,7 @@ class CandleStore:
             if series not in self._shelves:
                 folder = folder_of(self.root, series)
                 graveyard = folder_of(self.root / QUARANTINE, series)
-                self._shelves[series] = Shelf(series, folder, graveyard=graveyard, disk=self._disk, cache=self._cache)
+                self._shelves[series] = Shelf(series, folder, graveyard=graveyard, disk=self._disk, cache=self.cache)
             return self._shelves[series]
 
     def _writer(self, shelf: Shelf, lock: SeriesLock) -> Writer:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,13 @@ from django.db import DatabaseError
 from django.test import Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from markets.selectors import candle_store
+from markets.series import SeriesKey
+from markets.store import Source
 from smcsite import health, store_watch
 from smcsite.env import BASE_DIR
-from smcsite.store_watch import Check
+from smcsite.store_watch import DEGRADED, OK, Check, StoreWatch
+from tests.factories import walk
 from tests.smcsite.securing import SECRET
 
 # A store in which no other test put damaged files aside or filled the disk.
@@ -77,6 +82,18 @@ def test_health_semantics(client: Client, monkeypatch: pytest.MonkeyPatch, part:
     assert "6379" not in answer.text
     alive = client.get("/healthz")
     assert (alive.status_code, alive.text) == (200, "ok\n")
+
+
+def test_damaged_files_are_told_by_their_number(data_root: Path) -> None:
+    assert StoreWatch().check() == Check(OK)
+    for name, count in (("1m", 1), ("15m", 2)):
+        series = SeriesKey.of("BTCUSDT", name)
+        candle_store().merge(series, walk(count, 300, timeframe=series.timeframe), source=Source.ARCHIVE)
+        (file, *_) = (data_root / "candles" / "BTCUSDT" / name).glob("*.parquet")
+        file.write_bytes(file.read_bytes()[:-100])
+        candle_store.cache_clear()
+        candle_store().read(series, start=None, end=None)
+        assert StoreWatch().check() == Check(DEGRADED, f"{count} damaged files were put aside")
 
 
 def test_healthz_asks_nobody(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_store_bitflip_detected(tmp_path: Path, name: str) -> None:
     assert 0 < len(found) < len(candles)
     assert np.isin(found.open_time, candles.open_time).all()
     assert store.edit(MINUTE) == CandleStore(tmp_path).edit(MINUTE) == 1
-    assert store.statistics().quarantined == 1
+    assert len(store.set_aside()) == 1
     (grave,) = (tmp_path / "quarantine" / "candles" / "BTCUSDT" / "1m").iterdir()
     assert grave.read_bytes() == damaged
     (problem,) = store.verify().problems
@@ -64,7 +64,7 @@ def test_a_file_cut_short_is_put_away_wherever_it_is_met(tmp_path: Path, size: i
         path.write_bytes(path.read_bytes()[:size])
         meet(store, candles)
         assert not path.exists() or files.decode(path.read_bytes(), MINUTE)
-        assert store.statistics().quarantined == 1
+        assert len(store.set_aside()) == 1
         coverage = store.coverage(MINUTE)
         assert coverage is not None
         assert coverage.first > candles.open_time[0] or coverage.count == len(candles)
@@ -197,7 +197,7 @@ def test_unlisted_parquet_ignored(tmp_path: Path) -> None:
     (folder(store) / "2023-13.parquet").write_bytes(b"x")
     assert {problem.file for problem in store.verify().problems} == {"2023-13.parquet", "copy of 2023-11.parquet"}
     assert same(everything(store), candles)
-    assert store.statistics().quarantined == 0
+    assert store.set_aside() == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"format": 1}', None])

@@ -352,7 +352,7 @@ def test_the_journal_of_a_damaged_file_goes_with_it_and_all_is_fetched_again(tmp
     path.write_bytes(path.read_bytes()[:-9])
     store = CandleStore(tmp_path)
     assert len(everything(store)) == 0
-    assert store.statistics().quarantined == 1
+    assert len(store.set_aside()) == 1
     assert not journal(tmp_path).exists()
     assert store.merge(MINUTE, candles.first(STORED), source=Source.REST).added == STORED
     assert same(everything(CandleStore(tmp_path)), candles.first(STORED))
