@@ -177,6 +177,6 @@ def bias(series: SeriesKey) -> Bias | None:
         return known[1]
     told = _states.now(series)[0]
     # What waits for a candle before the last stored one may go on without another one being stored.
-    if told is None or told.open_time == version[0]:
+    if told is not None and told.open_time == version[0]:
         _biases[name] = version, told
     return told
