@@ -4,7 +4,8 @@ import logging
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 from django.core.management import call_command
@@ -31,9 +32,8 @@ class SmcCommand(BaseCommand):
     is_service = False
 
     def run_from_argv(self, argv: list[str]) -> None:
-        if not self.is_service:
-            _log_to_standard_error()
-        super().run_from_argv(argv)
+        with nullcontext() if self.is_service else _logs_on_standard_error():
+            super().run_from_argv(argv)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
@@ -72,10 +72,18 @@ class SmcCommand(BaseCommand):
             self.stdout.write(f"and {len(gaps) - _SHOWN_GAPS} more gaps")
 
 
-def _log_to_standard_error() -> None:
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.stderr)
+@contextmanager
+def _logs_on_standard_error() -> Iterator[None]:
+    """Let what is logged to standard output go to standard error meanwhile."""
+    out, ours = sys.stdout, logging.getLogger().handlers
+    moved = [each for each in ours if isinstance(each, logging.StreamHandler) and each.stream is out]
+    for handler in moved:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(out)
 
 
 def told_by_database(error: DatabaseError) -> str:
