@@ -229,7 +229,7 @@ def test_what_closes_while_history_is_loaded_is_on_the_chart_afterwards(open_pag
     time = datetime.fromtimestamp(last["time"] + 300, UTC).isoformat().replace("+00:00", "Z")
     told = {"symbol": "BTCUSDT", "timeframe": "5m", "closed": True, "open_time": time, "volume": 1.0, **candle}
     exchange.say("kline", "k:BTCUSDT:5m", 1, signals=[], marks=[], **told)
-    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.early.length") == 1), seconds=30)
+    eventually(lambda: pump(page, lambda: page.evaluate("() => window.chartPage.series.early.length") == 1), seconds=30)
     held[0].continue_()
     eventually(lambda: pump(page, lambda: page.evaluate(BAR_COUNT) > 1_001), seconds=30)
     assert page.evaluate("() => window.chartPage.series.bars.at(-1).time") == last["time"] + 300

@@ -112,6 +112,9 @@ def test_a_ban_ends_no_stream(rig: Following, market: LocalReplay) -> None:
     began = market.time()
     market.set_clock(speed=300)
     rig.until_stored(began + 10 * MINUTE)
+    feed = rig.feed
+    assert feed is not None
+    rig.until(lambda: all((feed.series[each].through or 0) >= began + 9 * MINUTE for each in rig.series))
     assert rig.status()["state"] == "live"
     for each in rig.series:
         told = rig.status(each)
@@ -119,8 +122,6 @@ def test_a_ban_ends_no_stream(rig: Following, market: LocalReplay) -> None:
         assert "until 20" in told["error"]
         kept = candle_store().read(each, start=began, end=began + 10 * MINUTE)
         assert [*kept] == [*market.oracle(each, began, began + 10 * MINUTE)]
-        assert rig.feed is not None
-        assert (rig.feed.series[each].through or 0) >= began + 9 * MINUTE
 
 
 def test_missing_close_event(rig: Following, market: LocalReplay) -> None:
