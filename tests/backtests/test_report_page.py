@@ -78,6 +78,16 @@ def test_parameters_of_a_run_at_random_are_told_with_those_of_the_compared_strat
     assert shown == run.spec.keys() - set(IDENTITY)
 
 
+def test_of_what_is_not_known_of_a_runs_origin_a_dash_is_told(client: Client, series: SeriesKey) -> None:
+    run = run_now(BacktestSpec.of({"symbol": series.symbol, "timeframe": "15m"}))
+    assert run.result is not None
+    run.result["provenance"]["code_commit"] = ""
+    run.save()
+    text = client.get(f"/web/backtest/{run.pk}?tab=parameters").text
+    assert "<dt>Code commit</dt><dd>–</dd>" in text
+    assert f'<span class="mono">{run.result["provenance"]["data_digest"]}</span>' in text
+
+
 def test_a_run_that_a_request_waited_for_can_be_run_again(client: Client, series: SeriesKey) -> None:
     run = run_now(BacktestSpec.of({"symbol": series.symbol, "timeframe": "15m", "stop_atr": 3.5}))
     again = re.search(r'href="([^"]*again=[^"]*)"', client.get(f"/web/backtest/{run.pk}").text)
