@@ -47,14 +47,17 @@ function showLive(figure = "") {
   show(feedState, figure);
 }
 
+/** @param {number} ms */
+const delayText = (ms) => (ms < 1_000 ? `${Math.round(ms)} ms` : duration(ms / 1_000));
+
 /** @param {any} status what the `status` channel tells */
 function hearStatus(status) {
   feedState = status.paused ? "paused" : status.state === "down" ? "stale" : "live";
   live.pause(feedState === "paused");
   const state = status.state.replace("_", " ");
-  const age = status.lag_ms?.p50 ?? null;
+  const delay = status.lag_ms?.p50 ?? null;
   const place = document.querySelector("[data-feed-age]");
-  if (place) place.textContent = age === null ? state : `${state} · ${duration(age / 1000)}`;
+  if (place) place.textContent = delay === null ? state : `${state} · ${delayText(delay)}`;
   showBanner(notice(status));
   if (live.state === "live") showLive();
 }
