@@ -35,7 +35,7 @@ LONG = (
     "markets/services/test_worker.py", "signals/feed/test_faults.py", "signals/evidence/test_study.py",
     "signals/services/test_tracking.py", "smcsite/test_schema.py", "smcsite/test_hardening.py",
     "backtests/engine/test_properties.py", "signals/log/test_processes.py",
-    "smcsite/test_answers.py", "signals/feed/test_partials.py", "markets/replay/test_command.py",
+    "smcsite/test_answers.py", "signals/feed/series/test_forming.py", "markets/replay/test_command.py",
 )  # fmt: skip
 _TESTS = Path(__file__).parent
 

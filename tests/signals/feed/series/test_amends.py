@@ -15,9 +15,8 @@ from signals.feed.wishes import Shard
 from signals.models import PublishedSignal
 from signals.push.channels import stream_key
 from signals.push.messages import body
-from tests.signals.feed.test_series import HISTORY, Rig, fence, rig
+from tests.signals.feed.series.rig import HISTORY, Rig
 
-__all__ = ["fence", "rig"]  # fixtures
 pytestmark = [pytest.mark.django_db, pytest.mark.broker]
 
 
