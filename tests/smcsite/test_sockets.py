@@ -25,7 +25,7 @@ from smcsite.security.limits import SOCKETS_OPEN
 from smcsite.sockets import Doorkeeper
 from smcsite.web import configuration
 from tests.signals.live.sockets import Socket
-from tests.smcsite.securing import READ_SECRET, SECRET
+from tests.smcsite.securing import READ_SECRET, SECRET, environment
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("secured")]
@@ -130,6 +130,42 @@ async def test_ws_origin_matrix() -> None:
         assert (await knock([(b"origin", origin)], user=staff))[0] == status, origin
     # Browsers always say where they come from; without that a session may be another site's doing.
     assert (await knock([], user=staff))[0] == 401
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [(None, "localhost:8000"), ("http://localhost:8000", "localhost:8000"), ("http://127.0.0.1", "127.0.0.1:80")],
+)
+async def test_without_a_secret_programs_and_our_own_pages_may_open_a_socket(origin: str | None, host: str) -> None:
+    headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
+    with environment(shared_secret=""):
+        socket = Socket(application, headers)
+        assert await socket.connect() == 0
+    await socket.disconnect()
+    await hub().close()
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("http://localhost:9999", "localhost:8000", 403),
+        ("https://localhost:8000", "localhost:8000", 403),
+        ("http://evil.example", "localhost:8000", 403),
+        ("http://evil.example:8000", "evil.example:8000", 400),
+        ("null", "localhost:8000", 403),
+        ("", "localhost:8000", 403),
+        ("http://localhost:8000/x", "localhost:8000", 403),
+        ("http://a@localhost:8000", "localhost:8000", 403),
+        ("http://localhost:abc", "localhost:8000", 403),
+    ],
+)
+async def test_without_a_secret_foreign_pages_are_refused_before_the_socket_is_open(
+    origin: str, host: str, status: int
+) -> None:
+    headers = [(b"host", host.encode()), (b"origin", origin.encode())]
+    with environment(shared_secret=""):
+        assert await Socket(application, headers).connect() == 4000 + status
 
 
 def test_ws_ticket_single_use() -> None:

@@ -1,8 +1,16 @@
-"""A socket to the ASGI application without a server (channels.testing has one too, but wants daphne installed)."""
+"""Sockets to the ASGI application without a server (channels.testing has one too, but wants daphne installed)."""
 
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.testing import ApplicationCommunicator
+
+from signals.push.messages import body
+from signals.push.sender import Sender
+
+Open = Callable[[], Awaitable["Client"]]
 
 
 class Socket:
@@ -41,3 +49,42 @@ class Socket:
         if not self._talk.future.done():
             await self._talk.send_input({"type": "websocket.disconnect", "code": 1000})
             await self._talk.wait(5)
+
+
+class Client:
+    """Who speaks and hears JSON by a socket."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def hear(self, kind: str | None = None, *, channel: str | None = None) -> dict[str, Any]:
+        """Return the next message of a kind and channel; heartbeats are passed over unless asked for."""
+        while True:
+            message: dict[str, Any] = json.loads(await self.socket.text())
+            if kind is None and message["t"] == "hb":
+                continue
+            if kind in (None, message["t"]) and channel in (None, message["ch"]):
+                return message
+
+    async def subscribe(self, *channels: str, since: Any = None) -> dict[str, int]:
+        """Subscribe and return the newest number of each channel."""
+        await self.say(op="sub", ch=list(channels), **({"since": since} if since is not None else {}))
+        while True:
+            beat = await self.hear("hb")
+            if "seqs" in beat:
+                numbers: dict[str, int] = beat["seqs"]
+                return numbers
+
+
+def send(sender: Sender, *numbers: int) -> None:
+    for number in numbers:
+        sender.send("signals", body("signals", "signal", {"id": f"s{number}", "late": False}))
+
+
+async def sent(sender: Sender, count: int) -> None:
+    async with asyncio.timeout(5):
+        while sender.sent < count:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,40 @@
+"""Sockets of the whole application, and who says what they hear."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from django.conf import settings
+from redis import Redis
+
+from signals.push.hub import hub
+from signals.push.sender import Sender
+from smcsite.asgi import application
+from tests.signals.live.sockets import Client, Open, Socket
+
+
+@pytest.fixture
+async def open_socket() -> AsyncIterator[Open]:
+    sockets: list[Socket] = []
+
+    async def connect() -> Client:
+        socket = Socket(application, [(b"host", b"localhost:8000")])
+        sockets.append(socket)
+        assert await socket.connect() == 0
+        return Client(socket)
+
+    yield connect
+    for socket in sockets:
+        await socket.disconnect()
+    await hub().close()
+
+
+@pytest.fixture
+def sender() -> Iterator[Sender]:
+    redis = Redis.from_url(settings.REDIS_URLS[1])
+    redis.flushdb()
+    sender = Sender(settings.REDIS_URLS[1], epoch=1, shard="1of1")
+    sender.start()
+    yield sender
+    sender.close()
+    redis.flushdb()
+    redis.close()
