@@ -36,6 +36,12 @@ def test_variables() -> dict[str, str]:
     }
 
 
+def service_variables(data: Path, **changes: str) -> dict[str, str]:
+    """Return the environment of a process of the service whose data lie in ``data``."""
+    house = {"DJANGO_SETTINGS_MODULE": "smcsite.settings", "DATA_DIR": str(data)}
+    return {**os.environ, **test_variables(), **house, **changes}
+
+
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that tests start compiles all modules anew
 os.environ.update(FRUGAL | test_variables())
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -20,7 +20,7 @@ from markets.models import Job, JobState
 from markets.services import jobs
 from markets.tasks import put_on_queue
 from tests import compiling
-from tests.environment import FOLDER, test_variables
+from tests.environment import FOLDER, service_variables
 from tests.nursery import Started
 from tests.waiting import eventually
 
@@ -46,10 +46,9 @@ class Workers:
     """The workers on one data folder. ``variables`` are environment variables for all of them."""
 
     def __init__(self, folder: Path, reports: Path) -> None:
-        self.variables = {
-            **os.environ, **test_variables(), "DATA_DIR": str(folder), "REPORTS_DIR": str(reports),
-            "REDIS_URL": settings.ENV.redis_url, "LOG_LEVEL": "WARNING",
-        }  # fmt: skip
+        self.variables = service_variables(
+            folder, REPORTS_DIR=str(reports), REDIS_URL=settings.ENV.redis_url, LOG_LEVEL="WARNING"
+        )
         self.database = folder / "db.sqlite3"
         self.log = folder / "workers.log"
         self._processes: list[Started] = []

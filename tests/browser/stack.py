@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import compiling
-from tests.environment import test_variables
+from tests.environment import service_variables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _START_SECONDS = 240.0
@@ -76,13 +76,10 @@ def running(program: str, *, seed: Path | None = None, **variables: str) -> Iter
     folder = Path(tempfile.mkdtemp(prefix=f"smc-{program}-"))
     port = free_port()
     environment = {
-        **os.environ,
-        **test_variables(),
-        "DATA_DIR": str(folder / "data"),
+        **service_variables(folder / "data"),
         "REPORTS_DIR": str(folder / "reports"),
         "API_PORT": str(port),
         "WORKER_PORT": str(free_port()),
-        "DJANGO_SETTINGS_MODULE": "smcsite.settings",
         "STACK_PROGRAM": program,
         **variables,
     }
@@ -112,12 +109,7 @@ def seeded(folder: Path) -> Path:
         if not data.exists():
             compiling.await_end()
             began = folder / "seeding"
-            environment = {
-                **os.environ,
-                **test_variables(),
-                "DATA_DIR": str(began),
-                "REPORTS_DIR": str(folder / "reports"),
-            }
+            environment = service_variables(began, REPORTS_DIR=str(folder / "reports"))
             command = [sys.executable, "-m", "tests.browser.seeding"]
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
             assert done.returncode == 0, done.stderr.decode()[-2000:]

@@ -29,7 +29,7 @@ from markets.series import SeriesKey
 from markets.store import CandleStore
 from smcsite.embedded import await_server, free_port, plan_server, server_binary
 from tests import compiling
-from tests.environment import test_variables
+from tests.environment import service_variables
 from tests.nursery import Started as Process
 from tests.replaying import START, LocalReplay
 from tests.waiting import eventually
@@ -112,9 +112,7 @@ class Site:
         self.numbers = itertools.count(1)
         self.broker = Broker(folder / "redis")
         self.variables = {
-            **os.environ,
-            **test_variables(),
-            "DATA_DIR": str(folder / "data"),
+            **service_variables(folder / "data"),
             "REPORTS_DIR": str(folder / "reports"),
             "DATABASE_URL": database_url,
             "REDIS_URL": self.broker.url,
@@ -123,7 +121,6 @@ class Site:
             "BINANCE_ARCHIVE_URL": exchange.url,
             "TRUSTED_PROXIES": "127.0.0.1",
             "WS_RECONNECT_DELAY": "0.2",
-            "DJANGO_SETTINGS_MODULE": "smcsite.settings",
             **variables,
         }
         self._exchange = exchange

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import io
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from signals.log.generations import current_folder
 from signals.log.journal import JournalReader, status_of
 from smcsite.archiving import unpacking
 from smcsite.env import BASE_DIR
-from tests import environment
+from tests.environment import service_variables
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.processes
@@ -53,15 +52,12 @@ class Backup:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        **environment.test_variables(),
-        "DATA_DIR": str(folder / "data"),
-        "REPORTS_DIR": str(folder / "reports"),
+    return service_variables(
+        folder / "data",
+        REPORTS_DIR=str(folder / "reports"),
         # As in the image: the commands themselves make it.
-        "NUMBA_CACHE_DIR": str(folder / "data" / "numba"),
-        "DJANGO_SETTINGS_MODULE": "smcsite.settings",
-    }
+        NUMBA_CACHE_DIR=str(folder / "data" / "numba"),
+    )
 
 
 def manage(folder: Path, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":

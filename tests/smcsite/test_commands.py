@@ -1,7 +1,6 @@
 """What commands say to a shell: the answer on standard output, the rest on standard error, no trace for a mistake."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from markets.series import Timeframe
-from tests.environment import NOWHERE
+from tests.environment import NOWHERE, service_variables
 from tests.factories import walk
 
 pytestmark = pytest.mark.processes
@@ -25,7 +24,7 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=settings.BASE_DIR,
-        env={**os.environ, "DATA_DIR": str(folder), "REDIS_URL": f"redis://{NOWHERE}", **variables},
+        env=service_variables(folder, REDIS_URL=f"redis://{NOWHERE}") | variables,
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,6 @@
 """What a process loads before it does anything: a command starts quickly because it takes only what it needs."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from django.conf import settings
 
 from smcsite.embedded import free_port
+from tests.environment import service_variables
 from tests.waiting import eventually
 
 _STARTED = """
@@ -35,7 +35,7 @@ def _has_loaded(pid: int, library: str) -> bool:
 
 @pytest.mark.processes
 def test_a_web_server_that_is_told_to_end_while_it_loads_its_views_ends_as_it_should(tmp_path: Path) -> None:
-    variables = {**os.environ, "DATA_DIR": str(tmp_path), "API_HOST": "127.0.0.1", "API_PORT": str(free_port())}
+    variables = service_variables(tmp_path, API_HOST="127.0.0.1", API_PORT=str(free_port()))
     web = subprocess.Popen([sys.executable, "-m", "smcsite.web"], cwd=settings.BASE_DIR, env=variables)
     # The views need it.
     eventually(lambda: _has_loaded(web.pid, "numpy"))

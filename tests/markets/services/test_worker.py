@@ -17,8 +17,8 @@ from markets.models import Backfill, JobState
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from markets.tasks import dispatch_backfills, submit_backfill
-from tests import environment
 from tests.databases import database_file
+from tests.environment import service_variables
 from tests.replaying import START, LocalReplay, replay
 from tests.waiting import eventually
 
@@ -35,15 +35,12 @@ class Site:
 
     def __init__(self, folder: Path, exchange: LocalReplay) -> None:
         self.folder = folder
-        self.variables = {
-            **os.environ,
-            **environment.test_variables(),
-            "DATA_DIR": str(folder / "data"),
-            "BINANCE_REST_URL": exchange.url,
-            "BINANCE_WS_URL": exchange.ws_url,
-            "BINANCE_ARCHIVE_URL": exchange.url,
-            "DJANGO_SETTINGS_MODULE": "smcsite.settings",
-        }
+        self.variables = service_variables(
+            folder / "data",
+            BINANCE_REST_URL=exchange.url,
+            BINANCE_WS_URL=exchange.ws_url,
+            BINANCE_ARCHIVE_URL=exchange.url,
+        )
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def start_worker(self) -> "subprocess.Popen[bytes]":

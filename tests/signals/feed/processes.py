@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -24,7 +23,7 @@ from markets.store import CandleStore
 from signals.log.told import told_mark
 from signals.push.channels import stream_key
 from smcsite.embedded import free_port
-from tests.environment import FOLDER, test_variables
+from tests.environment import FOLDER, service_variables
 from tests.nursery import Started
 from tests.replaying import Replay
 from tests.signals.feed.batches import Found, batch
@@ -76,9 +75,7 @@ class Workers(Kept):
         self._redis = Redis.from_url(redis_url)
         self._redis.flushall()
         self._variables = {
-            **os.environ,
-            **test_variables(),
-            "DATA_DIR": str(folder),
+            **service_variables(folder),
             "REDIS_URL": redis_url,
             "BINANCE_REST_URL": exchange.url,
             "BINANCE_WS_URL": exchange.ws_url,
