@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smcsite.embedded import free_port
 from tests import compiling
 from tests.environment import service_variables
 
@@ -57,13 +57,6 @@ class Stack:
 
 
 _PROGRAMS = {"web": ["-m", "smcsite.web"], "serve": ["manage.py", "serve"]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager
