@@ -21,7 +21,8 @@ from backtests.services import analysing, running
 from markets.models import Job, JobState
 from markets.services import jobs
 from tests.backtests.conftest import store_walk
-from tests.backtests.workers import Workers, await_state, database_file, dispatch, submit
+from tests.backtests.workers import Workers, await_state, dispatch, submit
+from tests.databases import database_file
 from tests.folders import data_in
 from tests.waiting import eventually
 

@@ -2,14 +2,11 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from backtests.engine.spec import BacktestSpec
@@ -26,20 +23,6 @@ from tests.waiting import eventually
 
 _MIGRATED = FOLDER / "migrated-for-workers.sqlite3"
 _PATIENCE = 60.0
-
-
-@contextmanager
-def database_file(path: Path) -> Iterator[None]:
-    """Let this process use the database in ``path``, which workers use too, in place of the test's own."""
-    raw, values = connection.connection, dict(connection.settings_dict)
-    connection.connection = None
-    connection.settings_dict["NAME"] = str(path)
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(values)
-        connection.connection = raw
 
 
 class Workers:

@@ -17,7 +17,7 @@ from markets.models import Backfill, JobState
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from markets.tasks import dispatch_backfills, submit_backfill
-from tests.databases import database_file
+from tests.databases import copied_database
 from tests.environment import service_variables
 from tests.replaying import START, LocalReplay, replay
 from tests.waiting import eventually
@@ -69,9 +69,9 @@ def exchange() -> Iterator[LocalReplay]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, exchange: LocalReplay, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(tmp_path: Path, exchange: LocalReplay) -> Iterator[Site]:
     (tmp_path / "data").mkdir()
-    with Redis.from_url(settings.REDIS_URLS[0]) as broker, database_file(tmp_path / "data", monkeypatch):
+    with Redis.from_url(settings.REDIS_URLS[0]) as broker, copied_database(tmp_path / "data"):
         broker.flushdb()
         found = Site(tmp_path, exchange)
         yield found

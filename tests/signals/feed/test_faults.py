@@ -26,7 +26,7 @@ from signals.feed import feed as feed_module
 from signals.feed import followed as followed_module
 from signals.feed import series as series_module
 from signals.feed.vitals import Vitals
-from tests.databases import database_file
+from tests.databases import copied_database
 from tests.replaying import START, LocalReplay, replay
 from tests.signals.feed.following import MINUTE, Following, following
 from tests.signals.feed.processes import check_all
@@ -42,8 +42,8 @@ def market() -> Iterator[LocalReplay]:
 
 
 @pytest.fixture
-def folder(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with database_file(data_root, monkeypatch):
+def folder(data_root: Path) -> Iterator[Path]:
+    with copied_database(data_root):
         yield data_root
 
 
@@ -323,7 +323,7 @@ def test_clock_skew_invariant(tmp_path: Path, zone: Callable[[str], None], monke
             patched.setattr(time, "time_ns", lambda ours=ours: ours() * 1_000_000)
             patched.setattr(timezone, "now", lambda ours=ours: datetime.fromtimestamp(ours() / 1000, UTC))
             candle_store.cache_clear()
-            with database_file(folder, patched), following(folder, market, "BTCUSDT") as rig:
+            with copied_database(folder), following(folder, market, "BTCUSDT") as rig:
                 found.append(_followed(rig, market, said))
     candle_store.cache_clear()
     assert found[0][1]
