@@ -17,11 +17,11 @@ from markets.models import Job, JobState
 from markets.services import jobs
 from markets.tasks import put_on_queue
 from tests import compiling
-from tests.environment import FOLDER, service_variables
+from tests.databases import migrated
+from tests.environment import service_variables
 from tests.nursery import Started
 from tests.waiting import eventually
 
-_MIGRATED = FOLDER / "migrated-for-workers.sqlite3"
 _PATIENCE = 60.0
 
 
@@ -37,14 +37,14 @@ class Workers:
         self._processes: list[Started] = []
         compiling.await_end()
         folder.mkdir(parents=True, exist_ok=True)
-        if not _MIGRATED.exists():
-            migrating = Started(
-                "manage.py", "migrate", "--verbosity", "0",
-                folder=settings.BASE_DIR, variables=self.variables, log=self.log,
-            )  # fmt: skip
-            assert migrating.wait(300) == 0, self.log.read_text()
-            _MIGRATED.write_bytes(self.database.read_bytes())
-        self.database.write_bytes(_MIGRATED.read_bytes())
+        migrated(self.database, self._migrate)
+
+    def _migrate(self) -> None:
+        migrating = Started(
+            "manage.py", "migrate", "--verbosity", "0",
+            folder=settings.BASE_DIR, variables=self.variables, log=self.log,
+        )  # fmt: skip
+        assert migrating.wait(300) == 0, self.log.read_text()
 
     def worker(self) -> Started:
         """Return the worker that runs, started where there is none."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 import sqlite3
 import threading
@@ -23,13 +22,13 @@ from markets.store import CandleStore
 from signals.log.told import told_mark
 from signals.push.channels import stream_key
 from smcsite.embedded import free_port
-from tests.environment import FOLDER, service_variables
+from tests.databases import migrated
+from tests.environment import service_variables
 from tests.nursery import Started
 from tests.replaying import Replay
 from tests.signals.feed.batches import Found, batch
 from tests.waiting import eventually
 
-MIGRATED = FOLDER / "migrated.sqlite3"
 _STOP_SECONDS = 30.0
 _EARS_MILLISECONDS = 200
 
@@ -92,18 +91,11 @@ class Workers(Kept):
         self.ports: dict[int, int] = {}
         self._processes: list[Started] = []
         self.ears = Ears(redis_url)
-        self._make_database()
+        (folder / "var").mkdir(parents=True, exist_ok=True)
+        migrated(folder / "db.sqlite3", self._migrate)
 
-    def _make_database(self) -> None:
-        (self.folder / "var").mkdir(parents=True, exist_ok=True)
-        if not MIGRATED.exists():
-            assert self.run("migrate", "--verbosity", "0").wait(120) == 0, self.log
-            with sqlite3.connect(self.folder / "db.sqlite3") as made, sqlite3.connect(MIGRATED) as kept:
-                made.backup(kept)
-            made.close()
-            kept.close()
-        else:
-            shutil.copy(MIGRATED, self.folder / "db.sqlite3")
+    def _migrate(self) -> None:
+        assert self.run("migrate", "--verbosity", "0").wait(120) == 0, self.log
 
     def start(self, *arguments: str) -> Started:
         """Start one more worker."""
