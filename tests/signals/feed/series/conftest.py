@@ -17,5 +17,5 @@ def fence(tmp_path_factory: pytest.TempPathFactory) -> Fence:
 def rig(fence: Fence) -> Rig:
     rig = Rig(fence)
     rig.work.recover()
-    rig.ears.messages.clear()
+    rig.said.messages.clear()
     return rig

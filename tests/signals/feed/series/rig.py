@@ -25,8 +25,8 @@ HISTORY, LENGTH = 300, 420
 _names = count()
 
 
-class Ears:
-    """Stands for the sender and keeps what was said."""
+class Said:
+    """Stands for the sender, and keeps what was said."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -46,7 +46,7 @@ class Rig:
         start = int(time.time() * 1000) // 60_000 * 60_000 - LENGTH * 60_000
         truth = walk(7, LENGTH, start=start)
         self.exchange = ScriptedExchange(self.series, truth, known=known)
-        self.ears = Ears()
+        self.said = Said()
         self.fence = fence
         self.work = self.new_work()
         self.row = ensure_series(self.series, is_active=True)
@@ -54,7 +54,7 @@ class Rig:
     def new_work(self) -> SeriesWork:
         """Return the work as a process that was started again has it."""
         lead = Lead(exchange=self.exchange, fence=self.fence, check=self.fence.check)
-        return SeriesWork(self.series, lead, Teller(self.series, self.ears))  # type: ignore[arg-type]
+        return SeriesWork(self.series, lead, Teller(self.series, self.said))  # type: ignore[arg-type]
 
     def live(self, *indices: int) -> Any:
         """Let these candles close on the stream."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import orjson
 import pytest
 from django.conf import settings
 from django.utils import timezone
@@ -15,19 +14,9 @@ from signals.feed.wishes import Shard
 from signals.models import PublishedSignal
 from signals.push.channels import stream_key
 from signals.push.messages import body
-from tests.signals.feed.series.rig import HISTORY, Rig
+from tests.signals.feed.series.rig import HISTORY, Rig, Said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.broker]
-
-
-class Ears:
-    """Stands for the sender."""
-
-    def __init__(self) -> None:
-        self.said: list[dict[str, Any]] = []
-
-    def send(self, channel: str, text: str, *, is_forming: bool = False) -> None:
-        self.said.append(orjson.loads("{" + text))
 
 
 @pytest.fixture
@@ -48,34 +37,34 @@ def keep(redis: "Redis", messages: list[dict[str, Any]]) -> None:
 
 def test_what_was_not_said_is_said_once(rig: Rig, redis: "Redis") -> None:
     rig.live(*range(HISTORY, HISTORY + 60))
-    told = rig.ears.of("signal")
+    told = rig.said.of("signal")
     assert len(told) > 10
     keep(redis, told[:-3])
-    ears = Ears()
-    assert make_amends(redis, ears, Shard()) == 3  # type: ignore[arg-type]
-    again = [message for message in ears.said if message["t"] == "signal"]
+    said = Said()
+    assert make_amends(redis, said, Shard()) == 3  # type: ignore[arg-type]
+    again = said.of("signal")
     assert [(each["id"], each["published_at"], each["late"]) for each in again] == [
         (each["id"], each["published_at"], each["late"]) for each in told[-3:]
     ]
-    assert ears.said[-1]["t"] == "reset"
+    assert said.messages[-1]["t"] == "reset"
 
 
 def test_what_was_said_long_ago_and_is_not_kept_is_not_said_again(rig: Rig, redis: "Redis") -> None:
     rig.live(*range(HISTORY, HISTORY + 60))
-    told = rig.ears.of("signal")
+    told = rig.said.of("signal")
     # A fast machine enters all of them in one millisecond; long ago is a minute.
     first = PublishedSignal.objects.order_by("id").values_list("pk", flat=True)[:4]
     PublishedSignal.objects.filter(pk__in=list(first)).update(published_at=timezone.now() - timedelta(minutes=1))
     keep(redis, [*([{"t": "mark"}] * 500), *told[4:]])
-    ears = Ears()
-    assert make_amends(redis, ears, Shard()) == 0  # type: ignore[arg-type]
+    said = Said()
+    assert make_amends(redis, said, Shard()) == 0  # type: ignore[arg-type]
 
 
 def test_without_redis_memory_only_what_is_fresh_is_said(rig: Rig, redis: "Redis") -> None:
     rig.live(*range(HISTORY, HISTORY + 60))
     count = len(rig.ledger)
     PublishedSignal.objects.update(published_at=timezone.now() - timedelta(minutes=2))
-    ears = Ears()
-    assert make_amends(redis, ears, Shard()) == 0  # type: ignore[arg-type]
+    said = Said()
+    assert make_amends(redis, said, Shard()) == 0  # type: ignore[arg-type]
     PublishedSignal.objects.update(published_at=timezone.now())
-    assert make_amends(redis, ears, Shard()) == count  # type: ignore[arg-type]
+    assert make_amends(redis, said, Shard()) == count  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ def test_a_forming_candle_is_previewed_and_never_judged(rig: Rig) -> None:
         rig.live(index)
     assert rig.stored == rows[: HISTORY + 60]
     assert rig.told() == rig.batch()
-    forming = [message for message in rig.ears.of("kline") if not message["closed"]]
+    forming = [message for message in rig.said.of("kline") if not message["closed"]]
     assert len(forming) == 120
     assert any(message["signals"] for message in forming)
 
@@ -41,17 +41,17 @@ def test_partial_never_closed(rig: Rig) -> None:
         rig.live(index)
     assert rig.stored == rows[: HISTORY + CLOSED]
     assert rig.told() == rig.batch()
-    assert len(rig.ears.of("signal")) == len(rig.ledger)
-    told = rig.ears.of("kline")
+    assert len(rig.said.of("signal")) == len(rig.ledger)
+    told = rig.said.of("kline")
     assert sum(not message["closed"] for message in told) == PARTIALS
     assert [message["close"] for message in told if message["closed"]] == [row.close for row in rows[HISTORY:][:CLOSED]]
 
 
 def test_a_forming_candle_that_is_over_is_not_told(rig: Rig) -> None:
     rig.live(HISTORY)
-    rig.ears.messages.clear()
+    rig.said.messages.clear()
     rig.work.preview(rig.exchange.update(HISTORY, is_closed=False))
-    assert rig.ears.messages == []
+    assert rig.said.messages == []
 
 
 def test_whether_a_candle_has_news_is_known_before_it_is_stored(rig: Rig) -> None:

@@ -38,13 +38,13 @@ def test_a_revised_candle_rebuilds_the_log_and_marks_what_was_told(rig: Rig) -> 
     rig.live(*range(HISTORY, HISTORY + 60))
     before = {row.pk for row in rig.ledger}
     rig.revise(HISTORY + 20, HISTORY + 23)
-    rig.ears.messages.clear()
+    rig.said.messages.clear()
     rig.work.refresh()
     revised = [row for row in rig.ledger if row.revised_at is not None]
     assert revised
     assert {row.pk for row in rig.ledger} >= before
     assert entered(row for row in rig.ledger if row.revised_at is None) <= rig.batch()
-    assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}", "signals"}
+    assert {message["ch"] for message in rig.said.of("reset")} == {f"k:{rig.series}", "signals"}
 
 
 def test_a_revision_that_is_taken_back_leaves_no_mark(rig: Rig) -> None:
@@ -54,10 +54,10 @@ def test_a_revision_that_is_taken_back_leaves_no_mark(rig: Rig) -> None:
     rig.work.refresh()
     assert any(row.revised_at for row in rig.ledger)
     record(rig.series, Candles.of(former), source=Source.REST)
-    rig.ears.messages.clear()
+    rig.said.messages.clear()
     rig.work.refresh()
     assert entered(row for row in rig.ledger if row.revised_at is None) == rig.batch()
-    assert "signals" in {message["ch"] for message in rig.ears.of("reset")}
+    assert "signals" in {message["ch"] for message in rig.said.of("reset")}
 
 
 def test_a_rebuild_while_nobody_led_is_marked_and_told_at_the_next_start(rig: Rig) -> None:
@@ -66,13 +66,13 @@ def test_a_rebuild_while_nobody_led_is_marked_and_told_at_the_next_start(rig: Ri
     rig.revise(HISTORY + 20, HISTORY + 23)
     Tracker(rig.series, store=candle_store(), root=settings.DATA_ROOT).catch_up()
     assert all(row.revised_at is None for row in rig.ledger)
-    rig.ears.messages.clear()
+    rig.said.messages.clear()
     rig.new_work().recover()
     revised = {row.pk: row.revised_at for row in rig.ledger if row.revised_at is not None}
     assert revised
     assert entered(row for row in rig.ledger if row.revised_at is None) <= rig.batch()
-    assert [message["ch"] for message in rig.ears.of("reset")].count("signals") == 1
-    rig.ears.messages.clear()
+    assert [message["ch"] for message in rig.said.of("reset")].count("signals") == 1
+    rig.said.messages.clear()
     rig.new_work().recover()
     assert {row.pk: row.revised_at for row in rig.ledger if row.revised_at is not None} == revised
-    assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}"}
+    assert {message["ch"] for message in rig.said.of("reset")} == {f"k:{rig.series}"}

@@ -31,8 +31,8 @@ def test_history_is_fetched_and_judged_and_not_told_as_new(fence: Fence) -> None
     assert rig.stored == rig.exchange.rows[:HISTORY]
     assert recovered.through == rig.exchange.rows[HISTORY - 1].open_time
     assert rig.ledger == []
-    assert rig.ears.of("signal") == []
-    assert {message["ch"] for message in rig.ears.of("reset")} == {f"k:{rig.series}"}
+    assert rig.said.of("signal") == []
+    assert {message["ch"] for message in rig.said.of("reset")} == {f"k:{rig.series}"}
 
 
 def test_a_live_candle_is_stored_judged_entered_and_told(rig: Rig) -> None:
@@ -43,10 +43,10 @@ def test_a_live_candle_is_stored_judged_entered_and_told(rig: Rig) -> None:
     assert rig.told() == rig.batch()
     assert len(rig.ledger) > 20
     assert all(not row.is_late and row.latency_ms is not None and row.latency_ms < 5_000 for row in rig.ledger)
-    told = rig.ears.of("signal")
+    told = rig.said.of("signal")
     assert len(told) == len({message["id"] for message in told}) == len(rig.ledger)
     assert all(message["late"] is False and message["published_at"] and message["html"] for message in told)
-    candles = rig.ears.of("kline")
+    candles = rig.said.of("kline")
     assert [message["open"] for message in candles] == [row.open for row in rig.exchange.rows[HISTORY:]]
     assert {each["id"] for message in candles for each in message["signals"]} >= {message["id"] for message in told}
 
@@ -63,7 +63,7 @@ def test_late_signal_flag(rig: Rig) -> None:
     rig.work.recover()
     assert rig.told() == rig.batch()
     assert all(row.is_late and row.latency_ms is None for row in rig.ledger)
-    told = rig.ears.of("signal")
+    told = rig.said.of("signal")
     assert len(told) == len(rig.ledger) > 20
     assert all(message["late"] is True for message in told)
 
@@ -87,7 +87,7 @@ def test_restart_no_realert(rig: Rig) -> None:
         rig.exchange.move_to(at)
         rig.work = rig.new_work()
         rig.work.recover()
-    told = [message["id"] for message in rig.ears.of("signal")]
+    told = [message["id"] for message in rig.said.of("signal")]
     assert len(told) == len(set(told)) == len(rig.ledger)
     assert rig.told() == rig.batch()
 
@@ -97,14 +97,14 @@ def test_what_no_browser_waits_for_is_done_later_and_a_restart_before_that_tells
     before = told_mark(settings.DATA_ROOT, rig.series)
     for index in range(HISTORY, HISTORY + 40):
         rig.live(index)
-    told = [message["id"] for message in rig.ears.of("signal")]
+    told = [message["id"] for message in rig.said.of("signal")]
     assert told
     assert not rig.work.is_tidy
     assert told_mark(settings.DATA_ROOT, rig.series) == before
     assert len(filed(rig.series)) < len(rig.stored)
     killed, rig.work = rig.work, rig.new_work()
     rig.work.recover()
-    assert [message["id"] for message in rig.ears.of("signal")] == told
+    assert [message["id"] for message in rig.said.of("signal")] == told
     for work in (rig.work, killed):
         work.tidy()
         assert work.is_tidy
@@ -144,7 +144,7 @@ def test_what_is_entered_is_told_though_the_database_fails_at_once_after_it(
 ) -> None:
     monkeypatch.setattr("signals.feed.telling.tick_size", _fail)
     rig.live(*range(HISTORY, HISTORY + 60))
-    assert len(rig.ears.of("signal")) == len(rig.ledger) > 0
+    assert len(rig.said.of("signal")) == len(rig.ledger) > 0
 
 
 def _fail(_: str) -> float:
@@ -169,4 +169,4 @@ def test_a_fenced_leader_writes_and_tells_nothing(rig: Rig) -> None:
         rig.work.recover()
     assert rig.stored == rig.exchange.rows[:HISTORY]
     assert rig.ledger == []
-    assert rig.ears.messages == []
+    assert rig.said.messages == []
