@@ -16,8 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from markets.replay.scripted import ScriptedMarket
 from markets.replay.server import ReplayExchange, listening_socket, make_server
 from markets.replay.synthetic import SyntheticMarket
 from markets.series import SeriesKey
+from tests.waiting import eventually
 
 START = 1_717_243_200_000  # 2024-06-01T12:00:00Z
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
@@ -83,14 +83,7 @@ class Replay:
 
     def wait_until(self, moment: int, *, timeout_seconds: float = 30.0) -> None:
         """Wait until the exchange's clock has reached ``moment`` (UTC ms)."""
-        self.wait_for(lambda: self.time() >= moment, timeout_seconds=timeout_seconds)
-
-    def wait_for(self, condition: Callable[[], bool], *, timeout_seconds: float = 30.0) -> None:
-        """Wait for something to become true; an error after so many real seconds."""
-        deadline = time.monotonic() + timeout_seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s"
-            time.sleep(0.005)
+        eventually(lambda: self.time() >= moment, seconds=timeout_seconds, every=0.005)
 
     def oracle(self, series: SeriesKey, start: int, end: int) -> Candles:
         """Return the candles with ``start <= open_time < end`` as the exchange has them in the end.
@@ -144,9 +137,7 @@ def replay(
     server = make_server(exchange, certificate=certificate)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="replay exchange", daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.002)
+    eventually(lambda: server.started or not thread.is_alive(), every=0.002)
     assert server.started, "the replay exchange did not start"
     scheme = "s" if certificate is not None else ""
     try:

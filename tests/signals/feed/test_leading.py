@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from redis.retry import Retry
 from markets.errors import FencedError
 from signals.feed.fence import Fence
 from signals.feed.lease import Lease
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -109,10 +109,7 @@ def test_a_lease_ends_by_itself(redis: "Redis", monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("signals.feed.lease.TTL_SECONDS", 0.2)
     assert Lease(redis, shard="1of1").acquire()
     other = Lease(redis, shard="1of1")
-    deadline = time.monotonic() + 5
-    while not other.acquire():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(other.acquire, seconds=5, every=0.02)
 
 
 def test_no_answer_from_redis_takes_no_lead_away() -> None:
