@@ -25,6 +25,7 @@ from typing import Any
 import requests
 
 from markets.candles import Candles
+from markets.exchanges.stream_timing import StreamTiming
 from markets.replay.clock import VirtualClock
 from markets.replay.faults import Faults
 from markets.replay.market import Market
@@ -36,6 +37,18 @@ from tests.waiting import eventually
 
 START = 1_717_243_200_000  # 2024-06-01T12:00:00Z
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
+# How patient a stream is with an exchange on this machine, whose faults end in moments.
+QUICK = StreamTiming(
+    send_gap_seconds=0.02,
+    backoff_first_seconds=0.05,
+    backoff_cap_seconds=0.1,
+    open_seconds=2.0,
+    reply_seconds=0.5,
+    proven_seconds=0.2,
+    overdue_seconds=0.2,
+    takeover_seconds=0.5,
+    connects=10_000,
+)
 _ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from markets.exchanges import CandleUpdate, Connected, StreamEvent
 from markets.exchanges.binance import BinanceExchange
@@ -10,23 +11,12 @@ from markets.exchanges.binance_stream import BinanceStream
 from markets.exchanges.limits import RequestBudget
 from markets.exchanges.stream_timing import StreamTiming
 from markets.series import SeriesKey
-from tests.replaying import LocalReplay
+from tests.replaying import QUICK, LocalReplay
 
 MINUTE = 60_000
 BTC, ETH = SeriesKey.of("BTCUSDT", "1m"), SeriesKey.of("ETHUSDT", "1m")
-QUICK = StreamTiming(
-    send_gap_seconds=0.02,
-    backoff_first_seconds=0.05,
-    backoff_cap_seconds=0.1,
-    open_seconds=2.0,
-    reply_seconds=0.5,
-    proven_seconds=0.2,
-    silence_ms=30_000,
-    silence_seconds=0.5,
-    overdue_seconds=0.2,
-    takeover_seconds=0.5,
-    connects=10_000,
-)
+# Nothing else is at work beside these streams, so silence tells soon.
+HASTY = replace(QUICK, silence_ms=30_000, silence_seconds=0.5)
 
 
 class Listener:
@@ -72,7 +62,7 @@ class Listener:
 
 
 @contextmanager
-def listening(market: LocalReplay, *series: SeriesKey, timing: StreamTiming = QUICK) -> Iterator[Listener]:
+def listening(market: LocalReplay, *series: SeriesKey, timing: StreamTiming = HASTY) -> Iterator[Listener]:
     exchange = BinanceExchange(market.url, market.ws_url, market.url, budget=RequestBudget(None), timing=timing)
     stream = exchange.open_stream()
     try:

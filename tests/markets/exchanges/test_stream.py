@@ -20,7 +20,7 @@ from markets.exchanges.binance_stream import BinanceStream
 from markets.exchanges.limits import RequestBudget
 from markets.exchanges.stream_timing import StreamTiming
 from markets.series import SeriesKey
-from tests.markets.exchanges.listening import BTC, ETH, MINUTE, QUICK, listening, rises_by_minutes
+from tests.markets.exchanges.listening import BTC, ETH, HASTY, MINUTE, listening, rises_by_minutes
 from tests.replaying import START, LocalReplay, replay
 from tests.waiting import eventually
 
@@ -88,7 +88,7 @@ def test_stream_silent_socket(market: LocalReplay, verb: str, arguments: dict[st
 
 def test_stream_24h_rollover(market: LocalReplay) -> None:
     """F02: the next connection is there before the old one is given up, so nothing is lost or said twice."""
-    timing = replace(QUICK, rotate_ms=4 * MINUTE, rotate_spread_ms=0)
+    timing = replace(HASTY, rotate_ms=4 * MINUTE, rotate_spread_ms=0)
     with listening(market, BTC, ETH, timing=timing) as heard:
         heard.until(START + 2 * MINUTE, BTC, ETH)
         heard.wait(lambda: market.status()["connections_made"] >= 3)
@@ -143,7 +143,7 @@ def test_stream_reconnect_seed_sweep(seed: int) -> None:
     rng = random.Random(seed)
     print(f"seed {seed}")
     with replay(symbols=["BTCUSDT"], speed=300.0, seed=seed) as market:
-        exchange = BinanceExchange(market.url, market.ws_url, market.url, budget=RequestBudget(None), timing=QUICK)
+        exchange = BinanceExchange(market.url, market.ws_url, market.url, budget=RequestBudget(None), timing=HASTY)
         stream = exchange.open_stream()
         stream.subscribe([BTC])
         kept: dict[int, float] = {}
@@ -189,7 +189,7 @@ def test_tls_required(tmp_path: Path) -> None:
         for port in (unknown.port, plain.port):
             address = f"127.0.0.1:{port}"
             exchange = BinanceExchange(
-                f"https://{address}", f"wss://{address}", f"https://{address}", budget=RequestBudget(None), timing=QUICK
+                f"https://{address}", f"wss://{address}", f"https://{address}", budget=RequestBudget(None), timing=HASTY
             )
             with pytest.raises(ExchangeUnavailableError, match=f"cannot reach {address}: TLS"):
                 exchange.rest.server_time(attempts=1)
@@ -209,7 +209,7 @@ def test_tls_required(tmp_path: Path) -> None:
 
 def test_reconnect_storm_budget(market: LocalReplay, monkeypatch: pytest.MonkeyPatch) -> None:
     """P18, F20: an exchange that closes each connection at once is asked 30 times in five minutes, and that is told."""
-    timing = StreamTiming() if IS_FULL else replace(QUICK, connects=30, backoff_first_seconds=0.01)
+    timing = StreamTiming() if IS_FULL else replace(HASTY, connects=30, backoff_first_seconds=0.01)
     refused = 0
     take = ConnectBudget.take
 

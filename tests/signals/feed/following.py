@@ -11,7 +11,6 @@ from redis import Redis
 
 from markets.exchanges.binance import BinanceExchange
 from markets.exchanges.limits import RequestBudget
-from markets.exchanges.stream_timing import StreamTiming
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.services.pairs import ensure_series
@@ -22,23 +21,12 @@ from signals.feed.report import Runner, feed_status
 from signals.feed.vitals import Vitals
 from signals.feed.wishes import Shard, read_wishes
 from signals.push.sender import Sender
-from tests.replaying import START, Replay
+from tests.replaying import QUICK, START, Replay
 from tests.signals.feed.processes import Ears, Kept
 from tests.waiting import eventually
 
 MINUTE = 60_000
 HISTORY = 200
-QUICK = StreamTiming(
-    send_gap_seconds=0.02,
-    backoff_first_seconds=0.05,
-    backoff_cap_seconds=0.1,
-    open_seconds=2.0,
-    reply_seconds=0.5,
-    proven_seconds=0.2,
-    overdue_seconds=0.2,
-    takeover_seconds=0.5,
-    connects=10_000,
-)
 
 
 class Following(Kept):
