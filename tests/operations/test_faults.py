@@ -33,6 +33,7 @@ from smcsite.heartbeats import redis_client
 from smcsite.scheduler import LeasedScheduler
 from smcsite.store_watch import DEGRADED, OK, Check
 from smcsite.supervisor import Supervisor
+from tests.brokers import emptied
 from tests.factories import walk
 from tests.waiting import eventually
 
@@ -45,13 +46,11 @@ QUEUE, DEAF = "unheard", "deaf"
 @pytest.fixture
 def broker() -> Iterator[Redis]:
     """The tests' broker; what a test sets is as it was afterwards."""
-    client = redis_client(0)
-    former: Any = client.config_get("maxmemory*")
-    client.flushdb()
-    yield client
-    for name in ("maxmemory-policy", "maxmemory"):
-        client.config_set(name, former[name])
-    client.flushdb()
+    with emptied(settings.REDIS_URLS[0]) as client:
+        former: Any = client.config_get("maxmemory*")
+        yield client
+        for name in ("maxmemory-policy", "maxmemory"):
+            client.config_set(name, former[name])
 
 
 def backfill() -> Backfill:

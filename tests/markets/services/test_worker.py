@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.utils import timezone
-from redis import Redis
 
 from markets.models import Backfill, JobState
 from markets.series import SeriesKey
 from markets.store import CandleStore
 from markets.tasks import dispatch_backfills, submit_backfill
+from tests.brokers import emptied
 from tests.databases import copied_database
 from tests.environment import service_variables
 from tests.replaying import START, LocalReplay, replay
@@ -71,12 +71,10 @@ def exchange() -> Iterator[LocalReplay]:
 @pytest.fixture
 def site(tmp_path: Path, exchange: LocalReplay) -> Iterator[Site]:
     (tmp_path / "data").mkdir()
-    with Redis.from_url(settings.REDIS_URLS[0]) as broker, copied_database(tmp_path / "data"):
-        broker.flushdb()
+    with emptied(settings.REDIS_URLS[0]), copied_database(tmp_path / "data"):
         found = Site(tmp_path, exchange)
         yield found
         found.close()
-        broker.flushdb()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -16,16 +16,14 @@ from redis.retry import Retry
 from markets.errors import FencedError
 from signals.feed.fence import Fence
 from signals.feed.lease import Lease
+from tests.brokers import emptied
 from tests.waiting import eventually
 
 
 @pytest.fixture
 def redis() -> Iterator["Redis"]:
-    client = Redis.from_url(settings.REDIS_URLS[3])
-    client.flushdb()
-    yield client
-    client.flushdb()
-    client.close()
+    with emptied(settings.REDIS_URLS[3]) as client:
+        yield client
 
 
 def test_each_leader_has_a_higher_number(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from django.conf import settings
-from redis import Redis
 
 from signals.push.hub import hub
 from signals.push.sender import Sender
 from smcsite.asgi import application
+from tests.brokers import emptied
 from tests.signals.live.sockets import Client, Open, Socket
 
 
@@ -30,11 +30,8 @@ async def open_socket() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def sender() -> Iterator[Sender]:
-    redis = Redis.from_url(settings.REDIS_URLS[1])
-    redis.flushdb()
-    sender = Sender(settings.REDIS_URLS[1], epoch=1, shard="1of1")
-    sender.start()
-    yield sender
-    sender.close()
-    redis.flushdb()
-    redis.close()
+    with emptied(settings.REDIS_URLS[1]):
+        sender = Sender(settings.REDIS_URLS[1], epoch=1, shard="1of1")
+        sender.start()
+        yield sender
+        sender.close()

@@ -11,6 +11,7 @@ from redis import Redis
 from signals.push.channels import KEPT, stream_key
 from signals.push.messages import body, reset_body
 from signals.push.sender import Sender
+from tests.brokers import emptied
 from tests.waiting import eventually
 
 URL = settings.REDIS_URLS[1]
@@ -19,11 +20,8 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def redis() -> Iterator["Redis"]:
-    client = Redis.from_url(URL)
-    client.flushdb()
-    yield client
-    client.flushdb()
-    client.close()
+    with emptied(URL) as client:
+        yield client
 
 
 def start(epoch: int = 1) -> Sender:

@@ -14,6 +14,7 @@ from signals.feed.wishes import Shard
 from signals.models import PublishedSignal
 from signals.push.channels import stream_key
 from signals.push.messages import body
+from tests.brokers import emptied
 from tests.signals.feed.series.rig import HISTORY, Rig, Said
 
 pytestmark = [pytest.mark.django_db, pytest.mark.broker]
@@ -21,11 +22,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.broker]
 
 @pytest.fixture
 def redis() -> Iterator["Redis"]:
-    client = Redis.from_url(settings.REDIS_URLS[1])
-    client.flushdb()
-    yield client
-    client.flushdb()
-    client.close()
+    with emptied(settings.REDIS_URLS[1]) as client:
+        yield client
 
 
 def keep(redis: "Redis", messages: list[dict[str, Any]]) -> None:
