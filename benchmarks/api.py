@@ -18,30 +18,17 @@ from pathlib import Path
 from statistics import median, quantiles
 from threading import Thread
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from markets.candles import Candles  # noqa: E402
+from benchmarks._markets import plain_walk  # noqa: E402
 from markets.series import SeriesKey  # noqa: E402
 from markets.store import CandleStore, Source  # noqa: E402
 from smcsite.embedded import free_port, start_server  # noqa: E402
 
-MINUTE = 60_000
 SERIES = SeriesKey.of("BTCUSDT", "1m")
 CONNECTIONS = 4
 CANDLES = "/api/v1/candles/?symbol=BTCUSDT&timeframe=1m&limit=1000"
-
-
-def candles(n: int) -> Candles:
-    rng = np.random.default_rng(1)
-    close = np.round(30_000 * np.exp(rng.normal(0, 5e-4, n).cumsum()), 2)
-    open_ = np.concatenate([[30_000.0], close[:-1]])
-    spread = np.round(rng.exponential(8, (2, n)), 2)
-    high, low = np.maximum(open_, close) + spread[0], np.minimum(open_, close) - spread[1]
-    times = 1_672_531_200_000 + np.arange(n, dtype=np.int64) * MINUTE
-    return Candles(times, open_, high, low, close, rng.exponential(12, n).round(5))
 
 
 def serve(port: int) -> None:
@@ -98,7 +85,7 @@ def service(rows: int) -> Iterator[tuple[int, int]]:
     """A web process on a store of its own; yields its port and its process id."""
     with tempfile.TemporaryDirectory(prefix="smc-bench-") as name:
         folder, port = Path(name), free_port()
-        CandleStore(folder / "data").merge(SERIES, candles(rows), source=Source.ARCHIVE)
+        CandleStore(folder / "data").merge(SERIES, plain_walk(rows), source=Source.ARCHIVE)
         redis = start_server(folder / "redis")
         variables = {
             **os.environ,

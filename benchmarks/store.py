@@ -15,28 +15,17 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks._markets import MINUTE, plain_walk
 from markets.candles import COLUMNS, Candles
 from markets.series import SeriesKey, Timeframe
 from markets.store import CandleStore, Source
 
-MINUTE = 60_000
 DAY = 1_440
 SERIES = SeriesKey.of("BTCUSDT", "1m")
-
-
-def candles(n: int, *, start: int = 1_672_531_200_000, seed: int = 1) -> Candles:
-    rng = np.random.default_rng(seed)
-    close = np.round(30_000 * np.exp(rng.normal(0, 5e-4, n).cumsum()), 2)
-    open_ = np.concatenate([[30_000.0], close[:-1]])
-    spread = np.round(rng.exponential(8, (2, n)), 2)
-    high, low = np.maximum(open_, close) + spread[0], np.minimum(open_, close) - spread[1]
-    times = start + np.arange(n, dtype=np.int64) * MINUTE
-    return Candles(times, open_, high, low, close, rng.exponential(12, n).round(5))
 
 
 def frame(part: Candles) -> pd.DataFrame:
@@ -113,13 +102,13 @@ def reads(root: Path, whole: Candles, rounds: int) -> None:
 
 
 def writes(root: Path, rounds: int) -> None:
-    year = candles(365 * DAY)
+    year = plain_walk(365 * DAY)
     fresh = iter(range(1000))
     taken = timed(lambda: CandleStore(root / f"year{next(fresh)}").merge(SERIES, year, source=Source.ARCHIVE), 3)
     show("a year of 1m merged", taken, limit=2000)
 
     # The last day of a month, where the plain way rewrites the most.
-    month, store = candles(31 * DAY), CandleStore(root / "live")
+    month, store = plain_walk(31 * DAY), CandleStore(root / "live")
     store.merge(SERIES, month.first(30 * DAY + 100), source=Source.ARCHIVE)
     at = iter(range(30 * DAY + 100, 31 * DAY))
 
@@ -142,7 +131,7 @@ def writes(root: Path, rounds: int) -> None:
 
 def many(root: Path) -> None:
     keys = [SeriesKey(f"PAIR{number}USDT", Timeframe.M1) for number in range(400)]
-    day, store = candles(1_442), CandleStore(root)
+    day, store = plain_walk(1_442), CandleStore(root)
     for key in keys:
         store.merge(key, day.first(1_438), source=Source.ARCHIVE)
 
@@ -175,7 +164,7 @@ def main() -> None:
     print(f"{'milliseconds':<58}{'clock':>10}{'processor':>11}{'limit':>9}{'plain':>10}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder)
-        whole = candles(3 * 365 * DAY)
+        whole = plain_walk(3 * 365 * DAY)
         CandleStore(root / "years").merge(SERIES, whole, source=Source.ARCHIVE)
         reads(root / "years", whole, rounds)
         writes(root / "writes", rounds)

@@ -18,15 +18,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks._browser import PAINT, PANNING, RUN  # noqa: E402
+from benchmarks._markets import swinging_walk  # noqa: E402
 from benchmarks._timing import seconds_of  # noqa: E402
 from benchmarks.api import await_port, milliseconds, show  # noqa: E402
-from markets.candles import Candles, FloatArray  # noqa: E402
 from markets.series import SeriesKey, Timeframe  # noqa: E402
 from smcsite.embedded import free_port, start_server  # noqa: E402
 
@@ -41,17 +39,6 @@ PAGES = (
     "/web/scanner", "/web/backtest", "/web/backtest/1", "/web/backtest/1?tab=trades", "/web/pairs", "/web/data",
     "/web/status", "/web/settings", "/web/help", "/web/search?q=usd",
 )  # fmt: skip
-END = 1_767_225_600_000  # 2026-01-01
-
-
-def walk(count: int, step: int, *, price: float, seed: int) -> Candles:
-    rng = np.random.default_rng(seed)
-    close = np.round(price * np.exp(0.4 * np.sin(rng.normal(0, 1e-3 * (step / 60_000) ** 0.5, count).cumsum())), 2)
-    open_ = np.concatenate([close[:1], close[:-1]])
-    wick: FloatArray = np.round(rng.exponential(4e-4, (2, count)) * price, 2)
-    high, low = np.maximum(open_, close) + wick[0], np.minimum(open_, close) - wick[1]
-    times = END - (count - np.arange(count, dtype=np.int64)) * step
-    return Candles(times, open_, high, low, close, rng.exponential(12, count).round(5))
 
 
 def seed(days: int) -> None:
@@ -89,7 +76,7 @@ def store_pairs(prices: dict[str, float], days: int) -> None:
             series = SeriesKey(symbol, Timeframe(name))
             ensure_series(series, is_active=True)
             step = series.timeframe.milliseconds
-            made = walk(days * 86_400_000 // step, step, price=price, seed=number)
+            made = swinging_walk(days * 86_400_000 // step, price=price, step=step, seed=number)
             candle_store().merge(series, made, source=Source.ARCHIVE)
 
 
@@ -130,7 +117,7 @@ def scan_many() -> None:
     for number in range(SCANNED):
         series = SeriesKey(f"S{number:03}USDT", Timeframe.M15)
         ensure_series(series, is_active=True)
-        made = walk(SCANNED_CANDLES, step, price=100.0, seed=number)
+        made = swinging_walk(SCANNED_CANDLES, price=100.0, step=step, seed=number)
         candle_store().merge(series, made, source=Source.FILE)
     taken = seconds_of(lambda: scan(Timeframe.M15), rounds=3)
     found = scan(Timeframe.M15)
