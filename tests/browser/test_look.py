@@ -1,6 +1,7 @@
 """Checks 2 and 15 to 18: quick, in every theme, by keyboard, on a phone, readable to everyone."""
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -194,3 +195,17 @@ def test_check_07_search_by_keys_opens_the_chart(open_page: Opener, site: Stack)
     page.keyboard.press("Enter")
     page.wait_for_url("**/web/chart/BTCUSDT/**")
     expect(page.get_by_role("heading", level=1)).to_contain_text("BTCUSDT")
+
+
+def test_between_phone_and_desk_every_page_is_in_the_bar(open_page: Opener, site: Stack) -> None:
+    page = open_page(site, "/web/help")
+    page.locator("html[data-ready]").wait_for(state="attached")
+    for width in (1_001, 1_180, 1_181):
+        page.set_viewport_size({"width": width, "height": 768})
+        edges = page.evaluate(
+            """() => [...document.querySelectorAll('.nav a, .top .search, .top .pill, .top .ib')]
+              .map((each) => each.getBoundingClientRect()).map((box) => [box.left, box.right])"""
+        )
+        assert all(right > left for left, right in edges), width
+        assert all(before[1] <= after[0] for before, after in pairwise(edges)), width
+        assert edges[-1][1] <= width
