@@ -7,7 +7,6 @@ that keeps its connection, so they include what the client itself takes.
 
 import argparse
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -18,13 +17,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from threading import Thread
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._markets import plain_walk  # noqa: E402
-from markets.series import SeriesKey  # noqa: E402
-from markets.store import CandleStore, Source  # noqa: E402
-from smcsite.embedded import free_port, start_server  # noqa: E402
+from benchmarks._markets import plain_walk
+from benchmarks._service import ROOT, await_port, broker, migrate, variables
+from markets.series import SeriesKey
+from markets.store import CandleStore, Source
+from smcsite.embedded import free_port
 
 SERIES = SeriesKey.of("BTCUSDT", "1m")
 CONNECTIONS = 4
@@ -83,38 +82,19 @@ class Connection:
 @contextlib.contextmanager
 def service(rows: int) -> Iterator[tuple[int, int]]:
     """A web process on a store of its own; yields its port and its process id."""
-    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name, broker(Path(name)) as redis_url:
         folder, port = Path(name), free_port()
         CandleStore(folder / "data").merge(SERIES, plain_walk(rows), source=Source.ARCHIVE)
-        redis = start_server(folder / "redis")
-        variables = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "smcsite.settings", "MARKET_SOURCE": "binance", "DATA_DIR": str(folder / "data"),
-            "REPORTS_DIR": str(folder / "reports"), "REDIS_URL": redis.url, "DATABASE_URL": "", "SHARED_SECRET": "",
-            "RATE_LIMIT": "1000000/s", "LOG_LEVEL": "WARNING",
-        }  # fmt: skip
-        (folder / "data/var").mkdir(exist_ok=True)
-        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=variables, check=True)
+        around = variables(folder, REDIS_URL=redis_url, RATE_LIMIT="1000000/s")
+        migrate(around)
         command = [sys.executable, __file__, "--serve", str(port)]
-        web = subprocess.Popen(command, cwd=ROOT, env=variables)
+        web = subprocess.Popen(command, cwd=ROOT, env=around)
         try:
             await_port(port)
             yield port, web.pid
         finally:
             web.terminate()
             web.wait(20)
-            redis.process.kill()
-            redis.process.wait()
-
-
-def await_port(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.1)
-    raise SystemExit("the server does not answer")
 
 
 def milliseconds(port: int, path: str, *, times: int) -> list[float]:

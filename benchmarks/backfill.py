@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from smcsite.embedded import free_port, start_server  # noqa: E402
+from benchmarks._service import ROOT, broker, exchange_urls, migrate, variables
+from smcsite.embedded import free_port
 
 YEAR = 525_600
 RANGE = ("--from", "2023-01-01", "--to", "2024-01-01")
@@ -36,24 +36,6 @@ def exchange(port: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def variables(folder: Path, port: int, redis: str) -> dict[str, str]:
-    (folder / "data/var").mkdir(parents=True)
-    address = f"127.0.0.1:{port}"
-    return {
-        **os.environ,
-        "MARKET_SOURCE": "binance",
-        "DATA_DIR": str(folder / "data"),
-        "REPORTS_DIR": str(folder / "reports"),
-        "REDIS_URL": redis,
-        "DATABASE_URL": "",
-        "BINANCE_REST_URL": f"http://{address}",
-        "BINANCE_WS_URL": f"ws://{address}",
-        "BINANCE_ARCHIVE_URL": f"http://{address}",
-        "SHARED_SECRET": "",
-        "LOG_LEVEL": "WARNING",
-    }
 
 
 def backfill(around: dict[str, str], source: str, output: Path) -> tuple[float, float]:
@@ -76,19 +58,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the archive only")
     options = parser.parse_args()
     print(f"{'a year of 1m, 525,600 candles':<34}{'seconds':>9}{'limit':>7}{'MB':>7}{'limit':>7}")
-    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name:
-        server, port = start_server(Path(name) / "redis"), free_port()
-        try:
-            with exchange(port):
-                for source, limit in [("auto", 8), *([] if options.quick else [("rest", 75)])]:
-                    around = variables(Path(name) / source, port, server.url)
-                    migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-                    subprocess.run(migrate, cwd=ROOT, env=around, check=True)
-                    seconds, megabytes = backfill(around, source, Path(name) / f"{source}.txt")
-                    print(f"{source:<34}{seconds:>9.1f}{limit:>7}{megabytes:>7.0f}{300:>7}", flush=True)
-        finally:
-            server.process.kill()
-            server.process.wait()
+    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name, broker(Path(name)) as redis_url:
+        port = free_port()
+        with exchange(port):
+            for source, limit in [("auto", 8), *([] if options.quick else [("rest", 75)])]:
+                around = variables(Path(name) / source, REDIS_URL=redis_url, **exchange_urls(port))
+                migrate(around)
+                seconds, megabytes = backfill(around, source, Path(name) / f"{source}.txt")
+                print(f"{source:<34}{seconds:>9.1f}{limit:>7}{megabytes:>7.0f}{300:>7}", flush=True)
 
 
 if __name__ == "__main__":

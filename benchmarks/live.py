@@ -24,14 +24,11 @@ from typing import Any
 
 import websockets
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from smcsite.embedded import free_port, start_server  # noqa: E402
+from benchmarks._service import READY_SECONDS, ROOT, TIMEFRAMES, exchange_urls, migrate, variables
+from smcsite.embedded import free_port, start_server
 
-TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
-MILLISECONDS = dict(zip(TIMEFRAMES, (60_000 * each for each in (1, 5, 15, 30, 60, 240, 1440)), strict=True))
-READY_SECONDS = 240
 FAN_OUT = 500
 
 
@@ -45,29 +42,20 @@ class Service:
         self.server = start_server(folder / "redis")
         self.exchange_port, self.web_port = free_port(), free_port()
         self.worker_ports = [free_port() for _ in range(streams)]
-        self.variables = {
-            **os.environ,
-            "MARKET_SOURCE": "binance",
-            "DATA_DIR": str(folder / "data"),
-            "REPORTS_DIR": str(folder / "reports"),
-            "REDIS_URL": self.server.url,
-            "DATABASE_URL": "",
-            "BINANCE_REST_URL": f"http://127.0.0.1:{self.exchange_port}",
-            "BINANCE_WS_URL": f"ws://127.0.0.1:{self.exchange_port}",
-            "BINANCE_ARCHIVE_URL": f"http://127.0.0.1:{self.exchange_port}",
-            "API_HOST": "127.0.0.1",
-            "API_PORT": str(self.web_port),
-            "WORKER_HOST": "127.0.0.1",
-            "SYMBOLS": ",".join(symbols),
-            "TIMEFRAMES": ",".join(timeframes),
-            "HISTORY_DAYS": "1",
-            "SHARED_SECRET": "",
-            "LOG_LEVEL": "WARNING",
-        }
-        (folder / "data/var").mkdir(parents=True)
+        self.variables = variables(
+            folder,
+            REDIS_URL=self.server.url,
+            **exchange_urls(self.exchange_port),
+            API_HOST="127.0.0.1",
+            API_PORT=str(self.web_port),
+            WORKER_HOST="127.0.0.1",
+            SYMBOLS=",".join(symbols),
+            TIMEFRAMES=",".join(timeframes),
+            HISTORY_DAYS="1",
+        )
         self.log = (folder / "service.log").open("wb")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.manage("migrate", "--verbosity", "0").wait()
+        migrate(self.variables)
         self.processes["exchange"] = self.manage(
             "replay_exchange",
             "--symbols",
@@ -261,7 +249,7 @@ async def _note_rounds(socket: Any, arrived: dict[str, list[float]]) -> None:
 def many_sockets() -> None:
     """One signal to 500 sockets of one web process."""
     with service(symbols=["BTCUSDT"], timeframes=("1h",), speed=1) as running:
-        os.environ.update({**running.variables, "DJANGO_SETTINGS_MODULE": "smcsite.settings"})
+        os.environ.update(running.variables)
         import django  # noqa: PLC0415
 
         django.setup()

@@ -9,7 +9,6 @@ sixth of the run: memory within a tenth, files within five.
 import argparse
 import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,14 +25,12 @@ from typing import Any, NamedTuple
 
 import websockets
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from smcsite.embedded import free_port  # noqa: E402
+from benchmarks._service import READY_SECONDS, ROOT, TIMEFRAMES, variables
+from smcsite.embedded import free_port
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
-TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
-READY_SECONDS = 240
 _NAMES = {
     "smcsite.web": "web",
     "runstream": "stream",
@@ -59,23 +56,20 @@ class Sample(NamedTuple):
 def served(folder: Path) -> Iterator[tuple[int, int]]:
     """Run the service; give the supervisor's process number and the web server's port."""
     port = free_port()
-    variables = {
-        **os.environ,
-        "MARKET_SOURCE": "replay",
-        "DATA_DIR": str(folder / "data"),
-        "REPORTS_DIR": str(folder / "reports"),
-        "REDIS_URL": "",
-        "DATABASE_URL": "",
-        "API_PORT": str(port),
-        "WORKER_PORT": str(free_port()),
-        "SYMBOLS": ",".join(SYMBOLS),
-        "TIMEFRAMES": ",".join(TIMEFRAMES),
-        "HISTORY_DAYS": "2",
-        "SHARED_SECRET": "",
-    }
+    around = variables(
+        folder,
+        MARKET_SOURCE="replay",
+        REDIS_URL="",
+        API_PORT=str(port),
+        WORKER_PORT=str(free_port()),
+        SYMBOLS=",".join(SYMBOLS),
+        TIMEFRAMES=",".join(TIMEFRAMES),
+        HISTORY_DAYS="2",
+        LOG_LEVEL="INFO",  # as a user runs it
+    )
     with (folder / "service.log").open("wb") as log:
         command = [sys.executable, "manage.py", "serve"]
-        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, env=around, stdout=log, stderr=log)
         try:
             _await_live(port)
             yield process.pid, port

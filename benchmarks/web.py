@@ -8,7 +8,6 @@ panning of the chart are measured in Chromium, where it is installed; it draws w
 
 import argparse
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -18,18 +17,17 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._browser import PAINT, PANNING, RUN  # noqa: E402
-from benchmarks._markets import swinging_walk  # noqa: E402
-from benchmarks._timing import seconds_of  # noqa: E402
-from benchmarks.api import await_port, milliseconds, show  # noqa: E402
-from markets.series import SeriesKey, Timeframe  # noqa: E402
-from smcsite.embedded import free_port, start_server  # noqa: E402
+from benchmarks._browser import PAINT, PANNING, RUN
+from benchmarks._markets import swinging_walk
+from benchmarks._service import ROOT, TIMEFRAMES, await_port, broker, variables
+from benchmarks._timing import seconds_of
+from benchmarks.api import milliseconds, show
+from markets.series import SeriesKey, Timeframe
+from smcsite.embedded import free_port
 
 PAIRS = {"BTCUSDT": 60_000.0, "ETHUSDT": 2_400.0, "BNBUSDT": 550.0}
-TIMEFRAMES = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
 RUNS = 60
 SCANNED, SCANNED_CANDLES = 400, 1_000
 MANY, MANY_DAYS = 40, 30
@@ -130,32 +128,21 @@ def scan_many() -> None:
 @contextlib.contextmanager
 def environment() -> Iterator[dict[str, str]]:
     """Yield the variables of a service in a folder of its own, its broker running."""
-    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name:
-        folder = Path(name)
-        redis = start_server(folder / "redis")
-        try:
-            yield {
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "smcsite.settings", "MARKET_SOURCE": "binance",
-                "DATA_DIR": str(folder / "data"), "REPORTS_DIR": str(folder / "reports"), "REDIS_URL": redis.url,
-                "DATABASE_URL": "", "SHARED_SECRET": "", "RATE_LIMIT": "1000000/s", "LOG_LEVEL": "WARNING",
-            }  # fmt: skip
-        finally:
-            redis.process.kill()
-            redis.process.wait()
+    with tempfile.TemporaryDirectory(prefix="smc-bench-") as name, broker(Path(name)) as redis_url:
+        yield variables(Path(name), REDIS_URL=redis_url, RATE_LIMIT="1000000/s")
 
 
-def run_self(variables: dict[str, str], *arguments: str) -> None:
-    subprocess.run([sys.executable, __file__, *arguments], cwd=ROOT, env=variables, check=True)
+def run_self(around: dict[str, str], *arguments: str) -> None:
+    subprocess.run([sys.executable, __file__, *arguments], cwd=ROOT, env=around, check=True)
 
 
 @contextlib.contextmanager
-def service(variables: dict[str, str]) -> Iterator[int]:
+def service(around: dict[str, str]) -> Iterator[int]:
     """A web process, and a worker for backtests; yields the port."""
     port = free_port()
     celery = [sys.executable, "-m", "celery", "--quiet", "-A", "smcsite", "worker", "--queues", "backtest"]
     commands = [[sys.executable, "-m", "smcsite.web"], [*celery, "--concurrency", "1"]]
-    running = [subprocess.Popen(each, cwd=ROOT, env={**variables, "API_PORT": str(port)}) for each in commands]
+    running = [subprocess.Popen(each, cwd=ROOT, env={**around, "API_PORT": str(port)}) for each in commands]
     try:
         await_port(port)
         yield port
@@ -232,15 +219,15 @@ def main() -> None:
     if options.scan:
         scan_many()
         return
-    with environment() as variables:
-        run_self(variables, "--seed", "30" if options.quick else "365")
+    with environment() as around:
+        run_self(around, "--seed", "30" if options.quick else "365")
         print(f"{'':<64}{'figure':>12}{'limit':>10}", flush=True)
-        with service(variables) as port:
+        with service(around) as port:
             show_pages(port, times=20 if options.quick else 100)
             show_browser(f"http://127.0.0.1:{port}", times=3 if options.quick else 5)
     for case in ("--many", "--scan"):
-        with environment() as variables:
-            run_self(variables, case)
+        with environment() as around:
+            run_self(around, case)
 
 
 if __name__ == "__main__":
