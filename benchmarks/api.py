@@ -7,7 +7,6 @@ that keeps its connection, so they include what the client itself takes.
 
 import argparse
 import contextlib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,10 @@ from threading import Thread
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks._client import Connection, milliseconds
 from benchmarks._markets import plain_walk
 from benchmarks._service import ROOT, await_port, broker, migrate, variables
+from benchmarks._table import show, show_head
 from markets.series import SeriesKey
 from markets.store import CandleStore, Source
 from smcsite.embedded import free_port
@@ -48,37 +49,6 @@ def serve(port: int) -> None:
     uvicorn.Server(configuration(application, host="127.0.0.1", port=port)).run()
 
 
-class Connection:
-    """One kept connection, and the least that a client can do."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
-        self._left = b""
-
-    def get(self, path: str) -> int:
-        """Ask, read the whole answer, and return how long its body was."""
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        head, _, body = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(head.decode())
-        length = next(int(line[16:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: "))
-        while len(body) < length:
-            body += self._socket.recv(1 << 18)
-        return length
-
-    def _until(self, mark: bytes) -> bytes:
-        text = b""
-        while mark not in text:
-            text += self._socket.recv(1 << 18)
-        return text
-
-    def stream(self, path: str) -> Iterator[bytes]:
-        """Ask for an answer of unknown length, and yield it as it comes."""
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-        while piece := self._socket.recv(1 << 18):
-            yield piece
-
-
 @contextlib.contextmanager
 def service(rows: int) -> Iterator[tuple[int, int]]:
     """A web process on a store of its own; yields its port and its process id."""
@@ -95,16 +65,6 @@ def service(rows: int) -> Iterator[tuple[int, int]]:
         finally:
             web.terminate()
             web.wait(20)
-
-
-def milliseconds(port: int, path: str, *, times: int) -> list[float]:
-    """Return what single requests took, one after the other."""
-    connection, taken = Connection(port), []
-    for _ in range(times + 20):
-        began = time.perf_counter()
-        connection.get(path)
-        taken.append((time.perf_counter() - began) * 1000)
-    return taken[20:]
 
 
 def rate(port: int, path: str, *, seconds: float) -> float:
@@ -148,10 +108,6 @@ def download(port: int, pid: int, *, rows: int, format_: str) -> None:
     show(f"  of {size / 1e6:.0f} MB; memory of the server rises by, MB", memory(pid, "VmHWM") - before)
 
 
-def show(what: str, figure: float, *, limit: str = "") -> None:
-    print(f"{what:<64}{figure:>12,.2f}{limit:>10}".rstrip(), flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
@@ -161,7 +117,7 @@ def main() -> None:
         serve(options.serve)
         return
     rows, times, seconds = (200_000, 200, 2.0) if options.quick else (1_000_000, 1_000, 5.0)
-    print(f"{'':<64}{'figure':>12}{'limit':>10}")
+    show_head()
     with service(rows) as (port, pid):
         empty, full = (milliseconds(port, path, times=times) for path in ("/empty", CANDLES))
         show("empty view, ms, median", median(empty))

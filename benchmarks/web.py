@@ -20,10 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks._browser import PAINT, PANNING, RUN
+from benchmarks._client import milliseconds
 from benchmarks._markets import swinging_walk
 from benchmarks._service import ROOT, TIMEFRAMES, await_port, broker, variables
+from benchmarks._table import show, show_head
 from benchmarks._timing import seconds_of
-from benchmarks.api import milliseconds, show
 from markets.series import SeriesKey, Timeframe
 from smcsite.embedded import free_port
 
@@ -221,7 +222,7 @@ def main() -> None:
         return
     with environment() as around:
         run_self(around, "--seed", "30" if options.quick else "365")
-        print(f"{'':<64}{'figure':>12}{'limit':>10}", flush=True)
+        show_head()
         with service(around) as port:
             show_pages(port, times=20 if options.quick else 100)
             show_browser(f"http://127.0.0.1:{port}", times=3 if options.quick else 5)
