@@ -17,9 +17,24 @@ def read_columns(
 ) -> dict[str, Any]:
     """Return columns of ``trades`` or ``equity`` of a published report, rows ``start`` to ``start + count``."""
     with _opened(folder, name) as file:
-        table = file.read(columns=None if columns is None else list(columns))
-    part = table.slice(start, count)
+        groups, first = _groups_of(file.metadata, start, count)
+        table = file.read_row_groups(groups, columns=None if columns is None else list(columns))
+    part = table.slice(start - first, count)
     return {each: part.column(each).to_numpy(zero_copy_only=False) for each in part.column_names}
+
+
+def _groups_of(metadata: pq.FileMetaData, start: int, count: int | None) -> tuple[list[int], int]:
+    """Return which row groups hold rows ``start`` to ``start + count``, and the number of the first row in them."""
+    end = metadata.num_rows if count is None else min(start + count, metadata.num_rows)
+    groups: list[int] = []
+    first, at = start, 0
+    for number in range(metadata.num_row_groups):
+        size = metadata.row_group(number).num_rows
+        if at < end and start < at + size:
+            first = first if groups else at
+            groups.append(number)
+        at += size
+    return groups, first
 
 
 def column_names(folder: Path, name: str) -> list[str]:
