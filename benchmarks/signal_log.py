@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-FOLDER = tempfile.TemporaryDirectory()
-os.environ |= {"DATA_DIR": FOLDER.name, "MARKET_SOURCE": "binance", "LOG_LEVEL": "ERROR"}
-os.environ["DJANGO_SETTINGS_MODULE"] = "smcsite.settings"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import django  # noqa: E402
+import django
 
-from benchmarks._markets import walk  # noqa: E402
-from benchmarks._timing import best  # noqa: E402
+from benchmarks._markets import walk
+from benchmarks._service import migrate, variables
+from benchmarks._timing import best
 
+FOLDER = tempfile.TemporaryDirectory(prefix="smc-bench-")
+AROUND = variables(Path(FOLDER.name), LOG_LEVEL="ERROR")
+os.environ |= AROUND
 django.setup()
 
 from django.conf import settings  # noqa: E402
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Times the log of signals.")
     parser.add_argument("--quick", action="store_true", help="a month of minutes: a look, not a measurement")
     n = 43_200 if parser.parse_args().quick else 525_600
+    migrate(AROUND)
     candles = walk(n)
     Detector().run(candles.first(100))
     candle_store().merge(SERIES, candles.first(n - 1_000), source=Source.FILE)
