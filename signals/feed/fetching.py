@@ -85,9 +85,11 @@ class Fetcher:
     def _backfill(self, *, start: int | None = None, end: int | None = None) -> None:
         exchange = self._lead.exchange
         plan = plan_backfill(exchange, self._series, start=start, end=end, source=BackfillSource.AUTO)
-        if plan.missing:
-            backfill(exchange, plan, self._report)
-        self.stage = ""
+        try:
+            if plan.missing:
+                backfill(exchange, plan, self._report)
+        finally:
+            self.stage = ""
 
     def _fetch_newest(self, start: int) -> None:
         at = start

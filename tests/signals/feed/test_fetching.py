@@ -1,10 +1,12 @@
 """What is asked of the exchange for one series, apart from what is made of it."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from markets.errors import ExchangeUnavailableError
 from markets.selectors import candle_store
 from markets.series import SeriesKey
 from markets.services.pairs import ensure_series
@@ -21,18 +23,41 @@ SERIES = SeriesKey.parse("FETCHUSDT:1m")
 LENGTH = 120
 
 
+def lead_of(exchange: ScriptedExchange, folder: Path, check: Callable[[], None]) -> Lead:
+    fence = Fence(folder / "epoch")
+    fence.take()
+    return Lead(exchange=exchange, fence=fence, check=check)
+
+
+def test_a_fetch_that_failed_half_way_leaves_no_stage(data_root: Path, tmp_path: Path) -> None:
+    """It would stand beside ``live`` for good where what is left is few candles."""
+    ensure_series(SERIES, is_active=True)
+    start = int(time.time() * 1000) // 60_000 * 60_000 - LENGTH * 60_000
+    exchange = ScriptedExchange(SERIES, walk(7, LENGTH, start=start), known=LENGTH)
+    stages: list[str] = []
+
+    def fail() -> None:
+        stages.append(fetcher.stage)
+        if fetcher.stage:
+            raise ExchangeUnavailableError("nobody answers")
+
+    fetcher = Fetcher(Tracker(SERIES, store=candle_store(), root=data_root), lead_of(exchange, tmp_path, fail))
+    with pytest.raises(ExchangeUnavailableError):
+        fetcher.fetch(with_history=True)
+    assert stages[-1]
+    assert fetcher.stage == ""
+
+
 def test_candles_that_a_damaged_file_took_are_fetched_again_and_no_stage_is_left(
     data_root: Path, tmp_path: Path
 ) -> None:
     ensure_series(SERIES, is_active=True)
     start = int(time.time() * 1000) // 60_000 * 60_000 - LENGTH * 60_000
     exchange = ScriptedExchange(SERIES, walk(7, LENGTH, start=start), known=LENGTH)
-    fence, store = Fence(tmp_path / "epoch"), candle_store()
-    fence.take()
+    store = candle_store()
     stages: list[str] = []
     tracker = Tracker(SERIES, store=store, root=data_root)
-    lead = Lead(exchange=exchange, fence=fence, check=lambda: stages.append(fetcher.stage))
-    fetcher = Fetcher(tracker, lead)
+    fetcher = Fetcher(tracker, lead_of(exchange, tmp_path, lambda: stages.append(fetcher.stage)))
     fetcher.fetch(with_history=True)
     tracker.catch_up()
     store.fold(SERIES)
