@@ -143,10 +143,10 @@ def backfill(exchange: Exchange, plan: Plan, report: Report = lambda fraction, s
     tally = _Tally(plan, report)
     if plan.files and exchange.archive is not None:
         for file, candles in exchange.archive.fetch_all(plan.files, tally.leave_out):
+            tally.files_done += 1
             if candles is not None:
                 _merge(tally, candles.between(plan.start, plan.end), Source.ARCHIVE)
-            tally.files_done += 1
-            tally.tell(f"archive: {file.name}")
+                tally.tell(f"archive: {file.name}")
     row = ensure_series(plan.series)
     if plan.source != BackfillSource.ARCHIVE:
         for gap in missing_ranges(row, plan.start, plan.end):

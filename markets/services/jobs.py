@@ -108,8 +108,8 @@ def delay(job: Job, error: ExchangeUnavailableError, *, now: datetime) -> None:
     elif now - since >= DELAYED_AT_MOST:
         fail(job, f"given up after {DELAYED_AT_MOST.days} day without the exchange: {error}")
         return
-    again = max(since, now + min(max(now - since, FIRST_DELAY), LONGEST_DELAY)).replace(microsecond=0)
-    stage = f"delayed until {iso(milliseconds(again))}: {error}"
+    again = max(since, now + min(max(now - since, FIRST_DELAY), LONGEST_DELAY))
+    stage = f"delayed until {iso(milliseconds(again.replace(microsecond=0)))}: {error}"
     may_wait = ours(job).filter(is_cancel_requested=False)
     if not _requeue(may_wait, stage, eta_seconds=None, not_before=again, delayed_since=since):
         cancelled(job)

@@ -109,9 +109,9 @@ def test_a_delayed_job_waits_ever_longer_while_the_exchange_is_away_and_is_given
 
 
 def test_a_job_is_delayed_for_as_long_as_the_exchange_asked() -> None:
-    job, now = taken(), timezone.now().replace(microsecond=0)
-    jobs.delay(job, RateLimitedError("banned", retry_after_seconds=7_200), now=now)
-    assert fresh(job).not_before == now + timedelta(hours=2)
+    job, now = taken(), timezone.now().replace(microsecond=900_000)
+    jobs.delay(job, RateLimitedError("banned", retry_after_seconds=7_200.05), now=now)
+    assert fresh(job).not_before == now + timedelta(hours=2, seconds=0.05)
 
 
 def test_a_message_that_waited_on_the_queue_does_not_end_a_delay() -> None:
