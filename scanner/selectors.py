@@ -15,7 +15,7 @@ from markets.errors import SmcError
 from markets.selectors import candle_store, known_series
 from markets.series import SeriesKey, Timeframe
 from markets.store import Version
-from scanner.engine.volatility import Metric, Volatility, measure, needed
+from scanner.engine.volatility import MEASURE_VERSION, Metric, Volatility, measure, needed
 
 logger = logging.getLogger(__name__)
 
@@ -132,16 +132,16 @@ def ranking(
 
 def _recent(timeframe: Timeframe, report: Report) -> Scan:
     kept = kept_scan(timeframe)
-    return kept if kept is not None and kept.is_fresh else _scan_once(timeframe, report)
+    return kept if kept is not None and kept.is_fresh else _scan_once(timeframe, report, kept)
 
 
 _scanned: dict[tuple[Path, Timeframe], Scan] = {}
 
 
-def _scan_once(timeframe: Timeframe, report: Report) -> Scan:
-    """Measure the pairs that have changed since this process did so last."""
+def _scan_once(timeframe: Timeframe, report: Report, kept: Scan | None) -> Scan:
+    """Measure the pairs that have changed since this process did so last, or since the ``kept`` scan."""
     name = candle_store().root, timeframe
-    found = _scanned[name] = scan(timeframe, report, former=_scanned.get(name))
+    found = _scanned[name] = scan(timeframe, report, former=_scanned.get(name) or kept)
     return found
 
 
@@ -158,7 +158,7 @@ def skipped_scans() -> int | None:
 
 
 def cache_key(timeframe: Timeframe) -> str:
-    return f"scanned:{timeframe.value}"  # a release before this one kept no versions, under "scan:"
+    return f"scanned:{MEASURE_VERSION}:{timeframe.value}"
 
 
 def kept_scan(timeframe: Timeframe) -> Scan | None:

@@ -16,6 +16,9 @@ HISTORY = 1_000
 # Below this the median of a measure says nothing.
 ENOUGH = 3 * LOOKBACK
 
+# Raised by a release that measures otherwise or tells other fields: what the one before kept is not carried on.
+MEASURE_VERSION = 1
+
 _YEAR_MINUTES = 365 * 24 * 60
 _DAY_MINUTES = 24 * 60
 _SPARK_POINTS = 48

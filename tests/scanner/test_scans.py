@@ -16,6 +16,7 @@ from markets.selectors import candle_store
 from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
+from scanner.selectors import cache_key
 from scanner.tasks import scan_all
 from tests.factories import walk
 
@@ -75,14 +76,14 @@ def skipped(client: Client) -> float:
 
 
 def is_ranked() -> bool:
-    return cache.get("scanned:15m") is not None
+    return cache.get(cache_key(Timeframe.M15)) is not None
 
 
 def test_scan_no_overlap(client: Client) -> None:
     """F58: while a scan runs the next tick does nothing but count; the one after it scans again."""
     scan_all()
     assert (skipped(client), is_ranked()) == (0.0, True)
-    cache.delete("scanned:15m")
+    cache.delete(cache_key(Timeframe.M15))
     cache.add("scan:running", 1, 60)  # by another worker
     for ticks in (1, 2):
         scan_all()
@@ -99,10 +100,10 @@ def closes(client: Client) -> dict[str, float]:
 
 def note_closes(close: float, *, age: float = 0.0) -> None:
     """Write a last close that no candle has into the kept scan, made ``age`` seconds earlier."""
-    kept = cache.get("scanned:15m")
+    kept = cache.get(cache_key(Timeframe.M15))
     for each in kept["measured"].values():
         each["volatility"]["last_close"] = close
-    cache.set("scanned:15m", {**kept, "made_at": kept["made_at"] - age}, 600)
+    cache.set(cache_key(Timeframe.M15), {**kept, "made_at": kept["made_at"] - age}, 600)
 
 
 def test_a_scan_measures_only_pairs_whose_candles_have_changed_since_the_last(client: Client) -> None:
@@ -116,10 +117,10 @@ def test_a_scan_measures_only_pairs_whose_candles_have_changed_since_the_last(cl
         candle_store().merge(changed, Candles.of([bar]), source=Source.REST)
         scan_all()
         assert closes(client) == {POISONED: 12_345.0, WELL[1]: 12_345.0, WELL[0]: measured[WELL[0]]}
-        kept = cache.get("scanned:15m")
+        kept = cache.get(cache_key(Timeframe.M15))
         assert kept["measured"][WELL[0]]["volatility"]["open_time"] == bar.open_time
         kept["measured"][WELL[0]]["volatility"]["last_close"] = 0.0
-        cache.set("scanned:15m", kept, 600)
+        cache.set(cache_key(Timeframe.M15), kept, 600)
 
 
 def test_a_pair_that_failed_is_measured_again_though_nothing_changed(
@@ -133,10 +134,13 @@ def test_a_pair_that_failed_is_measured_again_though_nothing_changed(
     assert sorted(closes(client)) == [POISONED, *WELL]
 
 
-def test_a_ranking_that_is_old_is_made_on_demand(client: Client) -> None:
+def test_a_ranking_that_is_old_is_made_on_demand_of_the_pairs_that_have_changed(client: Client) -> None:
     scan_all()
     measured = closes(client)
     note_closes(12_345.0)
     assert set(closes(client).values()) == {12_345.0}
     note_closes(12_345.0, age=100.0)
-    assert closes(client) == measured
+    changed = SeriesKey(WELL[0], Timeframe.M15)
+    last = candle_store().newest(changed, 1).candle(0)
+    candle_store().merge(changed, Candles.of([last._replace(high=2 * last.high)]), source=Source.REST)
+    assert closes(client) == {POISONED: 12_345.0, WELL[1]: 12_345.0, WELL[0]: measured[WELL[0]]}
