@@ -54,8 +54,7 @@ class SignalLog:
         else:
             opened.refresh()
         self._open.move_to_end(series)
-        if time.monotonic() - self._trimmed_at > _TRIM_SECONDS:
-            self.trim()
+        self.trim()
         return opened.view
 
     def _forget(self, series: SeriesKey) -> None:
@@ -63,9 +62,15 @@ class SignalLog:
         self._folders.forget(series)
 
     def trim(self) -> None:
-        """Drop the months that are too many: for when a reader is done, who loads them after it got the views."""
+        """Drop the months that are too many, now and then: to add up what all series hold takes its time.
+
+        It is also for when a reader is done, who loads months after it got the views.
+        """
         with self._lock:
-            self._trimmed_at = time.monotonic()
+            now = time.monotonic()
+            if now - self._trimmed_at < _TRIM_SECONDS:
+                return
+            self._trimmed_at = now
             held = self.nbytes
             for opened in [*self._open.values()][:-1]:
                 if held <= _MEMORY:

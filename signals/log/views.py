@@ -247,6 +247,7 @@ class LogView:
 
     @property
     def nbytes(self) -> int:
-        held = [each.nbytes for each, _ in self._months.values()]
-        held += [each.nbytes for each in self._marks.values()]
+        # Copies, for readers load months meanwhile.
+        held = [each.nbytes for each, _ in list(self._months.values())]
+        held += [each.nbytes for each in list(self._marks.values())]
         return sum(held) + (self._recent.nbytes if self._recent is not None else 0)

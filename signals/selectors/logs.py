@@ -59,25 +59,36 @@ def fresh_view(series: SeriesKey) -> LogView | None:
     return log.view(series)
 
 
-def mends(read: Callable[P, T]) -> Callable[P, T]:
-    """Let a reader read again when its log was replaced on the way, or taken away because a file was damaged.
-
-    What it loaded counts once it is done: of all series together that may be too much to keep.
-    """
+def reads_again(read: Callable[P, T]) -> Callable[P, T]:
+    """Let a reader read again when its log was replaced on the way, or taken away because a file was damaged."""
 
     @wraps(read)
     def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_TRIES):
+            try:
+                return read(*args, **kwargs)
+            except (CorruptFileError, FileNotFoundError):
+                logger.info("a signal log is read again", exc_info=True)
+        return read(*args, **kwargs)
+
+    return again
+
+
+def mends(read: Callable[P, T]) -> Callable[P, T]:
+    """Let a reader of ``signal_log`` read again as of ``reads_again``.
+
+    What it loaded counts once it is done: of all series together that may be too much to keep.
+    """
+    again = reads_again(read)
+
+    @wraps(read)
+    def then_trimmed(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            for _ in range(_TRIES):
-                try:
-                    return read(*args, **kwargs)
-                except (CorruptFileError, FileNotFoundError):
-                    logger.info("a signal log is read again", exc_info=True)
-            return read(*args, **kwargs)
+            return again(*args, **kwargs)
         finally:
             signal_log(settings.DATA_ROOT).trim()
 
-    return again
+    return then_trimmed
 
 
 def _must_fold(series: SeriesKey, view: LogView | None) -> bool:

@@ -63,10 +63,11 @@ def total(filter_: SignalFilter) -> int:
 
 
 def _count_all(view: LogView, filter_: SignalFilter) -> int:
-    recent = view.recent()
-    times = recent.rows["confirm_time"]
-    if len(times) and filter_.start is not None and times[0] < filter_.start and filter_.as_of is None:
-        return len(matching(view, recent, filter_))
+    if filter_.start is not None and filter_.as_of is None:
+        recent = view.recent()
+        times = recent.rows["confirm_time"]
+        if len(times) and times[0] < filter_.start:
+            return len(matching(view, recent, filter_))
     return sum(_count(view, number, filter_) for number in chosen_months(view, filter_))
 
 

@@ -15,7 +15,7 @@ from signals.log import LogView, MarkRow, SeriesLog, SignalLog, SignalRow
 from signals.log.journal import Frame
 from signals.log.rows import told_new
 from signals.log.told import ToldMark, set_told_mark, told_mark
-from signals.selectors.logs import mends
+from signals.selectors.logs import reads_again
 from signals.services.naming import Names
 
 
@@ -75,7 +75,7 @@ class Tracker:
         """How often the log was rebuilt because candles it had judged changed."""
         return self._log.generation.revision
 
-    @mends
+    @reads_again
     def catch_up(self, *, before: int | None = None) -> Facts:
         """Judge every stored candle (that opens ``before``), and return what is in the log and not yet told.
 
@@ -85,7 +85,7 @@ class Tracker:
         self._names, self._quiet_since, self._has_caught_up = Names(self.series), None, True
         return self._untold()
 
-    @mends
+    @reads_again
     def advance(self, candles: Candles, *, edit: int) -> Facts:
         """Judge candles that were just stored; return their facts. ``edit`` is the store's number after that.
 
@@ -104,7 +104,7 @@ class Tracker:
         self._names.forget(frame.marks)
         return facts
 
-    @mends
+    @reads_again
     def prepare(self) -> None:
         """Do what the next candles would have to wait for: tidy the log, and read what their marks will need of it."""
         self._log.merge_when_due()

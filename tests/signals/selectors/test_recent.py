@@ -109,6 +109,7 @@ def test_months_that_are_too_many_are_let_go_when_the_reader_is_done(
     data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "_RECENT_MILLISECONDS", 0)
+    monkeypatch.setattr(reading, "_TRIM_SECONDS", 0.0)
     for series, candles in zip((MINUTES, HOURS), two_logs(), strict=True):
         store(series, candles)
     log = selectors.signal_log(data_root)
