@@ -42,9 +42,9 @@ class StoreWatch:
             with tempfile.NamedTemporaryFile(dir=root, suffix=".tmp") as probe:
                 probe.write(b"x")
                 probe.flush()
+            damaged = len(candle_store().set_aside())
         except OSError as error:
-            return Check(DOWN, f"{root} cannot be written: {error.strerror}")
-        damaged = len(candle_store().set_aside())
+            return Check(DOWN, f"{root} cannot be used: {error.strerror}")
         if damaged:
             return Check(DEGRADED, f"{damaged} damaged files were put aside")
         return Check(OK)

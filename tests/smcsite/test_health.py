@@ -16,7 +16,7 @@ from markets.series import SeriesKey
 from markets.store import Source
 from smcsite import health, store_watch
 from smcsite.env import BASE_DIR
-from smcsite.store_watch import DEGRADED, OK, Check, StoreWatch
+from smcsite.store_watch import DEGRADED, DOWN, OK, Check, StoreWatch
 from tests.factories import walk
 from tests.smcsite.securing import SECRET
 
@@ -94,6 +94,15 @@ def test_damaged_files_are_told_by_their_number(data_root: Path) -> None:
         candle_store.cache_clear()
         candle_store().read(series, start=None, end=None)
         assert StoreWatch().check() == Check(DEGRADED, f"{count} damaged files were put aside")
+
+
+def test_a_quarantine_that_cannot_be_read_is_a_store_that_is_down(data_root: Path) -> None:
+    (data_root / "quarantine").mkdir(parents=True)
+    loop = data_root / "quarantine" / "candles"
+    loop.symlink_to(loop)
+    watch = StoreWatch()
+    told = Check(DOWN, f"{data_root} cannot be used: Too many levels of symbolic links")
+    assert [watch.check(), watch.check()] == [told, told]
 
 
 def test_healthz_asks_nobody(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
