@@ -59,6 +59,18 @@ export async function ask(path, query = {}) {
 /** @param {string | null | undefined} text */
 const time = (text) => (text ? Math.round(Date.parse(text) / 1000) : null);
 
+/**
+ * Read a moment of an address, as the server does: one without a zone is UTC. Null for what cannot be read.
+ * @param {string | null} text
+ * @returns {number | null} seconds
+ */
+export function momentOf(text) {
+  const asked = text ?? "";
+  const isWithoutZone = asked.includes("T") && !/(Z|[+-]\d\d:?\d\d)$/i.test(asked);
+  const found = Date.parse(isWithoutZone ? `${asked}Z` : asked);
+  return Number.isNaN(found) ? null : found / 1000;
+}
+
 /** @param {number} at seconds */
 export const iso = (at) => new Date(at * 1000).toISOString().replace(".000Z", "Z");
 

@@ -1,6 +1,7 @@
 // @ts-check
 /** Ways to a place on the chart: `#sig=` to a signal, `#t=` to a trade of a run, `from` and `to` to a range. */
 
+import { momentOf } from "./chart_data.js";
 import { showNote } from "./chart_note.js";
 import { fetchTrade } from "./chart_trades.js";
 import { indexOf } from "./smc_shapes.js";
@@ -19,10 +20,8 @@ export async function followHash(page) {
 /** Show the range of a link that was copied. @param {ChartPage} page */
 export async function followRange(page) {
   const asked = new URLSearchParams(location.search);
-  const moment = (/** @type {string} */ name) => Date.parse(asked.get(name) ?? "") / 1000;
-  const from = moment("from");
-  const to = moment("to");
-  if (!(from < to) || !page.series.bars.length) return;
+  const [from, to] = [momentOf(asked.get("from")), momentOf(asked.get("to"))];
+  if (from === null || to === null || from >= to || !page.series.bars.length) return;
   await page.series.reach(from);
   page.view.chart.timeScale().setVisibleRange({ from, to });
 }

@@ -2,7 +2,7 @@
 /** The chart page: one state, kept in the URL; data by HTTP first, then by the socket. */
 
 import { block, keep } from "./facts.js";
-import { iso } from "./chart_data.js";
+import { iso, momentOf } from "./chart_data.js";
 import { bindControls } from "./chart_controls.js";
 import { followHash, followRange } from "./chart_jumps.js";
 import { bindKeys } from "./chart_keys.js";
@@ -122,13 +122,13 @@ export class ChartPage {
     return url;
   }
 
-  /** Take the state from an address that `url` wrote. */
+  /** Take the state from the address; a moment that cannot be read leaves the one that is shown. */
   readUrl() {
     const asked = new URLSearchParams(location.search);
     this.timeframe = location.pathname.split("/")[4] ?? this.timeframe;
     this.shown = new Set(asked.get("ov")?.split(",") ?? this.usual);
     this.scale = asked.get("scope") ?? "";
-    this.asOf = asked.has("as_of") ? Date.parse(asked.get("as_of") ?? "") / 1000 : null;
+    this.asOf = asked.has("as_of") ? (momentOf(asked.get("as_of")) ?? this.asOf) : null;
   }
 
   /** Write the state into the URL without a new entry in the history. */

@@ -258,6 +258,21 @@ def test_every_zone_that_is_open_at_the_moment_shown_is_on_the_chart(
     assert drawn == sorted(told)
 
 
+@pytest.mark.parametrize("written", ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H"])
+def test_a_link_inside_the_page_leaves_the_moment_that_the_address_names(
+    open_page: Opener, site: Stack, written: str
+) -> None:
+    """To those far from Greenwich too: a moment without a zone is UTC."""
+    asked = datetime.fromtimestamp((LAST_TIME - 500 * STEP) / 1000 // 3_600 * 3_600, UTC)
+    page = open_page(site, f"/web/chart/BTCUSDT/5m?as_of={asked:{written}}", timezone_id="Asia/Kolkata")
+    ready_chart(page)
+    assert state(page, "asOf") == asked.timestamp()
+    page.evaluate("() => { window.moved = 0; addEventListener('popstate', () => { window.moved += 1; }); }")
+    page.evaluate("() => { location.hash = 'main'; }")
+    page.wait_for_function("() => window.moved === 1")
+    assert state(page, "asOf") == asked.timestamp()
+
+
 def test_back_shows_the_moment_that_the_address_names(open_page: Opener, site: Stack) -> None:
     page = open_page(site, CHART)
     ready_chart(page)
