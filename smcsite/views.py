@@ -22,6 +22,7 @@ from markets.views import page, redirect, wanted_part
 from scanner.selectors import ranking
 from signals import selectors
 from signals.engine import DETECTOR_VERSION
+from signals.evidence import NOTED
 from signals.push.status import read_status
 from smcsite.dashboard import first_steps, market, near_zones, tallies
 from smcsite.forms import AlertForm, PreferencesForm
@@ -216,4 +217,4 @@ SIGN_IN = {"has_nobody": _has_nobody}
 @require_GET
 def help_page(request: HttpRequest) -> HttpResponse:
     """Glossary, shortcuts, method."""
-    return page(request, "smcsite/help.html", {})
+    return page(request, "smcsite/help.html", {"noted_below": NOTED})
