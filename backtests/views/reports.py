@@ -51,10 +51,12 @@ def backtest(request: HttpRequest, job_id: int) -> HttpResponse:
     run = find_job(request.user, with_figures(all_backtests()), job_id)
     tab = request.GET.get("tab", "overview")
     tab = tab if tab in TABS else "overview"
+    part = f"backtests/_tab_{tab}.html"
     context: dict[str, Any] = {"run": run, "tab": tab, "tabs": TABS.items(), "symbols": run.symbol.split(",")}
+    context["tab_part"] = part
     if run.state == "done":
         context |= _result(request, run, tab)
-    parts = {"tab": "backtests/_tab.html", f"job-{run.pk}": "backtests/_run.html", "report": "backtests/_report.html"}
+    parts = {"tab": part, f"job-{run.pk}": "backtests/_run.html", "report": "backtests/_report.html"}
     return page(request, "backtests/backtest.html", context, parts=parts)
 
 

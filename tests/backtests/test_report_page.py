@@ -20,6 +20,7 @@ from markets.series import SeriesKey, Timeframe
 from markets.services.pairs import ensure_series
 from markets.store import Source
 from tests.factories import walk
+from tests.markup import squeezed
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +48,7 @@ def run_with_holes(*holes: tuple[int, int], symbol: str = "BTCUSDT") -> Backtest
 
 def test_holes_are_told_with_their_times_and_how_much_is_missing(client: Client, data_root: Path) -> None:
     run = run_with_holes((4, 8), (40, 41))
-    text = client.get(f"/web/backtest/{run.pk}").content.decode()
+    text = squeezed(client.get(f"/web/backtest/{run.pk}").text)
     assert "5 candles of the range are missing" in text
     assert "(5.21 %), in 2 holes" in text
     for stamp in ("2023-11-14T23:15:00Z", "2023-11-15T00:15:00Z", "2023-11-15T08:15:00Z", "2023-11-15T08:30:00Z"):
@@ -56,7 +57,7 @@ def test_holes_are_told_with_their_times_and_how_much_is_missing(client: Client,
 
 def test_one_missing_candle_is_told_in_the_singular(client: Client, data_root: Path) -> None:
     run = run_with_holes((40, 41))
-    text = client.get(f"/web/backtest/{run.pk}").content.decode()
+    text = squeezed(client.get(f"/web/backtest/{run.pk}").text)
     assert "1 candle of the range is missing" in text
     assert "in 1 hole." in text
 
@@ -83,7 +84,7 @@ def test_of_what_is_not_known_of_a_runs_origin_a_dash_is_told(client: Client, se
     assert run.result is not None
     run.result["provenance"]["code_commit"] = ""
     run.save()
-    text = client.get(f"/web/backtest/{run.pk}?tab=parameters").text
+    text = squeezed(client.get(f"/web/backtest/{run.pk}?tab=parameters").text)
     assert "<dt>Code commit</dt><dd>–</dd>" in text
     assert f'<span class="mono">{run.result["provenance"]["data_digest"]}</span>' in text
 

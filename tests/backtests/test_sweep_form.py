@@ -21,6 +21,7 @@ from backtests.services.analysing import new_analysis, save_analysis
 from backtests.tasks import run_analysis
 from markets.series import SeriesKey
 from tests.backtests.conftest import COUNT
+from tests.markup import squeezed
 
 pytestmark = pytest.mark.django_db
 
@@ -130,7 +131,7 @@ def test_a_mistake_is_told_beside_its_field_and_nothing_typed_is_lost(
     client: Client, usual: dict[str, Any], asked: dict[str, str], field: str, told: str
 ) -> None:
     answer = client.post("/web/backtest", {**usual, **asked, "note": "kept"})
-    text = answer.text
+    text = squeezed(answer.text)
     assert answer.status_code == 422
     assert told in error_beside(text, field)
     assert text.count('_error">') == 1, "one mistake is told once"
@@ -152,10 +153,11 @@ def test_what_is_too_much_for_one_analysis_is_told_beside_the_values(
 
 def test_the_estimate_counts_the_runs_and_the_stored_candles(client: Client, usual: dict[str, Any]) -> None:
     asked = {"axis_1": "stop_atr", "values_1": "1:2:0.5", "axis_2": "target_r", "values_2": "1,2"}
-    assert f"Sweep of 6 runs over {COUNT:,} candles" in client.get("/web/backtest/estimate", {**usual, **asked}).text
+    told = squeezed(client.get("/web/backtest/estimate", {**usual, **asked}).text)
+    assert f"Sweep of 6 runs over {COUNT:,} candles" in told
     assert "Sweep" not in client.get("/web/backtest/estimate", usual).text
     early = client.get("/web/backtest/estimate", {**usual, **asked, "from": "2020-01-01"}).text
-    assert f"Sweep of 6 runs over {COUNT:,} candles" in early
+    assert f"Sweep of 6 runs over {COUNT:,} candles" in squeezed(early)
     wrong = client.get("/web/backtest/estimate", {**usual, **asked, "values_2": "1,x"})
     assert "target_r must be a number" in wrong.text
 
@@ -209,7 +211,7 @@ def test_a_cell_leads_to_the_form_filled_with_its_values(client: Client, series:
     axes = {"stop_atr": [1.0, 2.0], "exit_on_opposite": [True, False]}
     job = save_analysis(new_analysis("sweep", BacktestSpec.of(values), {"axes": axes, "metric": "expectancy_r"}))
     run_analysis(job.pk)
-    text = client.get(f"/web/backtest/sweep/{job.pk}").text
+    text = squeezed(client.get(f"/web/backtest/sweep/{job.pk}").text)
     cells = re.findall(r'<td class="num heat[^>]*><a href="([^"]*)" title="([0-9,]+) trades?">', text)
     assert len(cells) == 4
     grid = client.get(f"/api/v1/sweeps/{job.pk}/").json()["grid"]
@@ -248,7 +250,8 @@ def test_a_run_again_and_a_cell_ask_for_the_range_that_was_asked_for(
     client.post("/web/backtest", {**usual, **asked, "axis_1": "stop_atr", "values_1": "2"})
     job = Analysis.objects.get()
     run_analysis(job.pk)
-    cell = re.search(r'<td class="num heat[^>]*><a href="([^"]*)"', client.get(f"/web/backtest/sweep/{job.pk}").text)
+    text = squeezed(client.get(f"/web/backtest/sweep/{job.pk}").text)
+    cell = re.search(r'<td class="num heat[^>]*><a href="([^"]*)"', text)
     assert cell is not None
     for address in (f"/web/backtest?again={run.pk}&strategy=breakout", unescape(cell.group(1))):
         page = client.get(address)
@@ -274,7 +277,7 @@ def test_a_cell_of_costs_leads_to_the_form_filled_with_their_multiples(client: C
     values = {**RUN, "from": None, "maker_fee_bps": 500.0, "slippage_bps": 3.0}
     job = save_analysis(new_analysis("costs", BacktestSpec.of(values), {}))
     run_analysis(job.pk)
-    text = client.get(f"/web/backtest/sweep/{job.pk}").text
+    text = squeezed(client.get(f"/web/backtest/sweep/{job.pk}").text)
     cells = re.findall(r'<td class="num heat[^>]*><a href="([^"]*)"', text)
     assert len(cells) == len(MULTIPLES) ** 2
     triple_fees_half_slippage = unescape(cells[-1 * len(MULTIPLES) + 1])
