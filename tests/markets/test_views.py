@@ -14,6 +14,7 @@ from markets.services.pairs import ensure_series
 from markets.services.performing import Progress
 from markets.store import Source
 from tests.factories import walk
+from tests.markup import squeezed
 
 pytestmark = pytest.mark.django_db
 
@@ -56,7 +57,7 @@ def test_a_pair_that_cannot_be_is_refused_at_its_field(client: Client, wrong: di
 
 
 def test_coverage_and_gaps_of_every_series_are_shown(client: Client, stored: None) -> None:
-    text = client.get("/web/data").content.decode()
+    text = squeezed(client.get("/web/data").text)
     assert SERIES.symbol in text
     assert '<td class="num">250</td><td class="num"><span class="tag tag-warn">1</span></td>' in text
 
@@ -69,7 +70,7 @@ def test_a_damaged_file_is_named_where_its_gap_is(client: Client, stored: None) 
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     candle_store().read(SERIES, start=None, end=None)
-    assert f"put aside: VIEWUSDT 15m {file.stem}." in client.get("/web/data").content.decode()
+    assert f"put aside: VIEWUSDT 15m {file.stem}." in squeezed(client.get("/web/data").text)
 
 
 def test_a_backfill_is_asked_for_and_bad_ranges_are_kept_in_the_form(client: Client, stored: None) -> None:
