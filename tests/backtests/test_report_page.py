@@ -146,3 +146,14 @@ def test_few_trades_are_warned_of_in_the_report_and_in_every_group(client: Clien
     texts = [client.get(f"/web/backtest/{run.pk}").text for run in (whole, few)]
     assert ["too few to tell" in text for text in texts] == [False, True]
     assert f"Fewer than {FEW} trades" in client.get(f"/web/backtest/{few.pk}?tab=groups").text
+
+
+@pytest.mark.parametrize("tab", ["overview", "trades", "monthly", "groups", "parameters"])
+def test_a_run_whose_report_is_gone_says_so_on_every_tab(client: Client, series: SeriesKey, tab: str) -> None:
+    run = run_now(BacktestSpec.of({"symbol": series.symbol, "timeframe": "15m"}))
+    report_shelf().remove(run.pk, symbol=series.symbol, timeframe="15m")
+    answer = client.get(f"/web/backtest/{run.pk}", {"tab": tab})
+    assert answer.status_code == 200
+    assert str(run.pk) in answer.context["problem"]
+    assert answer.context["problem"] in unescape(answer.text)
+    assert "No trade in this run" not in answer.text
