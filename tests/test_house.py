@@ -113,6 +113,14 @@ def test_no_module_is_called_by_what_it_might_hold() -> None:
     assert [path for app in OURS | {"tests"} for path in (ROOT / app).rglob("*.py") if path.name in attics] == []
 
 
+def test_no_line_of_a_template_is_longer_than_a_screen() -> None:
+    long = []
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        lines = enumerate(path.read_text().splitlines(), 1)
+        long += [f"{path.name}:{number}" for number, line in lines if len(line) > 140]
+    assert long == []
+
+
 def test_a_template_loads_only_what_it_uses() -> None:
     libraries = Engine.get_default().template_libraries
     idle = []
