@@ -131,15 +131,18 @@ class TrackRecord:
 def track_record(series: SeriesKey, scale: str, *, draws: int = 500) -> TrackRecord:
     """Judge the signals that were told in time, by the statistics of every other study.
 
-    Late signals are left out: whoever reads them knows already what followed.
+    Late signals are left out: whoever reads them knows already what followed. Of a long record the newest
+    ``MAX_CANDLES_NOW`` candles are judged, for somebody waits.
     """
     params = scale_params(scale)
+    last = candle_store().last_time(series) or 0
     rows = (
         ledger(series)
         .filter(
             scale=scale,
             detector_version=DETECTOR_VERSION,
             params_digest=params.digest,
+            confirm_time__gt=last - MAX_CANDLES_NOW * series.timeframe.milliseconds,
         )
         .order_by("confirm_time")
     )

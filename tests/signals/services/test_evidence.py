@@ -239,6 +239,20 @@ def test_the_track_record_sets_what_was_told_in_time_beside_what_is_found_now(se
     assert record.counts["recomputed"] == record.counts["in_time"] + record.counts["extra"]
 
 
+def test_a_long_track_record_judges_what_was_told_in_its_newest_candles(
+    series: SeriesKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_all(series, late=0, drop=0)
+    whole = evidence.track_record(series, "internal", draws=100)
+    monkeypatch.setattr(evidence, "MAX_CANDLES_NOW", 1_000)
+    record = evidence.track_record(series, "internal", draws=100)
+    last = candle_store().last_time(series)
+    assert last is not None
+    newest = PublishedSignal.objects.filter(confirm_time__gt=last - 1_000 * 900_000).count()
+    assert 100 < newest < whole.counts["in_time"]
+    assert record.counts == {"in_time": newest, "late": 0, "revised": 0, "recomputed": newest, "missing": 0, "extra": 0}
+
+
 def test_a_series_that_told_nothing_yet_has_an_empty_track_record(series: SeriesKey, client: Client) -> None:
     answer = client.get("/api/v1/signals/track-record/", {"symbol": series.symbol, "timeframe": "15m"})
     assert answer.status_code == 200
